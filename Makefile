@@ -1,0 +1,50 @@
+# make demo   two people on two hosts: pair, write, crash, answer (real daemons)
+# make test   everything a change must pass: lint and all tests
+# Both make their own environment from requirements.lock; as root with apt they install what the
+# system lacks, otherwise they say what is missing.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
+
+.PHONY: demo test lint bench clean system
+
+demo: .venv/ready system
+	$(BIN)/python examples/demo.py
+
+test: lint system
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy p2pnode bench examples $(wildcard transports/*/p2pnode_*)
+	$(BIN)/lint-imports --no-cache
+	@for one in $(TRANSPORTS); do \
+	  $(BIN)/python tests/walls.py "$$one" || exit 1; done
+
+bench: .venv/ready
+	@$(BIN)/python -m bench
+
+.venv/ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "p2pnode needs Python 3.11 or newer: apt install python3 python3-venv"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "p2pnode needs Python 3.11 or newer; this is $$("$(PYTHON)" --version)"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null; \
+	  else echo "the venv module is missing: apt install python3-venv"; exit 1; fi; }
+	"$(PYTHON)" -m venv --clear .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+system:
+	@command -v ip >/dev/null || PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y iproute2 >/dev/null; \
+	  else echo "note: iproute2 is missing, tests on virtual hosts need it: apt install iproute2"; fi; }
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,19 @@
+"""The command `p2pnode`: verbs for a running daemon, and those that need none."""
+
+import sys
+
+from p2pnode.cli.verbs import group, run
+
+LOCAL = {
+    "init": ("p2pnode.local.init", "Make your identity and its encrypted store."),
+    "run": ("p2pnode.local.run", "Run the node in the foreground."),
+}
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(group(LOCAL)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""`pair`: become contacts, by showing a code or joining one, with words compared by people."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pnode.cli.terminal import Terminal, clean, read_stdin
+from p2pnode.cli.verbs import DefaultGroup, flags
+from p2pnode.errors import InvalidInput, LocalError, PairingFailed
+
+if TYPE_CHECKING:
+    from p2pnode.client import BlockingClient
+    from p2pnode.schema import Pairing, PairingStep
+
+MAX_CODE = 1_024
+"""Bytes of a code read from stdin."""
+
+STEP = 30.0
+"""Seconds of one wait for the next step."""
+
+REASONS = {
+    "words-differ": ("the words do not match; this code is now void", "Pair again"),
+    "refused": ("the other side said no", "Pair again if that was a mistake"),
+    "expired": ("the code has expired", "Show a new one"),
+    "cancelled": ("the pairing was cancelled", ""),
+    "used": ("the code was used already", "Show a new one"),
+}
+"""Reason → what happened, and what to do."""
+
+
+class _Pair(DefaultGroup):
+    default = "show"
+
+
+@click.group("pair", cls=_Pair)
+def command() -> None:
+    """Become contacts. One side shows a code, the other joins it; both compare the words.
+
+    `p2pnode pair` alone shows a code.
+    """
+
+
+def _accept(wrapped: Any) -> Any:
+    for option in (
+        click.option("--petname", default="", metavar="P", help="What to call the new contact."),
+        click.option(
+            "--accept", is_flag=True, help="Say yes to the words unseen. For scripts and tests."
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+@command.command("show")
+@_accept
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write the QR code.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write the QR code.")
+@flags
+@click.pass_obj
+def show(
+    terminal: Terminal, petname: str, accept: bool, png: Path | None, svg: Path | None
+) -> None:
+    """Show a code, once usable, and wait for the other side to join it."""
+    from p2pnode.schema import ShowCode
+
+    with terminal.client() as client, _voided(terminal, client) as opened:
+        pairing = client.call(ShowCode())
+        opened.append(pairing.pairing)
+        _tell_code(terminal, pairing, [path for path in (png, svg) if path is not None])
+        _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)
+
+
+@command.command("join")
+@click.argument("uri", required=False)
+@click.option("--image", type=click.Path(path_type=Path, exists=True), help="Read a QR code.")
+@_accept
+@flags
+@click.pass_obj
+def join(
+    terminal: Terminal, uri: str | None, image: Path | None, petname: str, accept: bool
+) -> None:
+    """Join the code another node shows: its URI, - for stdin, or --image FILE."""
+    from p2pnode.schema import JoinCode
+
+    code = _given(uri, image)
+    with terminal.client() as client, _voided(terminal, client) as opened:
+        pairing = client.call(JoinCode(code, petname))
+        opened.append(pairing.pairing)
+        terminal.talk("Looking for the other side. Keep both nodes running.")
+        _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)
+
+
+@command.command("mutual")
+@click.argument("uri", required=False)
+@click.option("--image", type=click.Path(path_type=Path, exists=True), help="Read a QR code.")
+@click.option("--pairing", default="", metavar="ID", help="Complete a code shown earlier.")
+@_accept
+@flags
+@click.pass_obj
+def mutual(
+    terminal: Terminal,
+    uri: str | None,
+    image: Path | None,
+    pairing: str,
+    petname: str,
+    accept: bool,
+) -> None:
+    """Both show a code and scan the other's: needs no network; keys follow over any path.
+
+    Shows this side's code, then takes the other's (as an argument, from --image, or from stdin).
+    """
+    from p2pnode.schema import JoinCode, ShowCode
+
+    with terminal.client() as client, _voided(terminal, client) as opened:
+        if not pairing:
+            own = client.call(ShowCode(mutual=True))
+            pairing = own.pairing
+            opened.append(pairing)
+            _tell_code(terminal, own, [])
+        if uri is None and image is None:
+            uri = terminal.ask("The other's code:") or ""
+        code = _given(uri, image)
+        client.call(JoinCode(code, petname, pairing))
+        _follow(terminal, client, pairing, accept=accept, petname=petname)
+
+
+@command.command("cancel")
+@click.argument("pairing")
+@flags
+@click.pass_obj
+def cancel(terminal: Terminal, pairing: str) -> None:
+    """Void a code that was shown or joined."""
+    from p2pnode.schema import CancelPairing
+
+    with terminal.client() as client:
+        done = client.call(CancelPairing(pairing))
+    terminal.show(done, "The code is void.")
+
+
+def _given(uri: str | None, image: Path | None) -> str:
+    if image is not None:
+        from p2pnode.cli.qr import read
+
+        return read(image)
+    if uri == "-":
+        uri = read_stdin(MAX_CODE)
+    if not uri or not uri.strip():
+        raise InvalidInput("no code was given", hint="It begins with P2PNODE:, or use --image FILE")
+    return uri.strip()
+
+
+@contextmanager
+def _voided(terminal: Terminal, client: "BlockingClient") -> Iterator[list[str]]:
+    """Void what was opened when the person (or the system) ends us half-way."""
+    opened: list[str] = []
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    for name in before:
+        signal.signal(name, signal.default_int_handler)
+    try:
+        yield opened
+    except (KeyboardInterrupt, BrokenPipeError, InvalidInput):
+        from p2pnode.schema import CancelPairing
+
+        for pairing in opened:
+            try:
+                client.call(CancelPairing(pairing))
+                terminal.talk("\nThe code is void.")
+            except LocalError as error:
+                terminal.failed(error)
+        raise
+    finally:
+        for name, action in before.items():
+            signal.signal(name, action)
+
+
+def _tell_code(terminal: Terminal, pairing: "Pairing", files: list[Path]) -> None:
+    from p2pnode.cli.qr import drawn, written
+
+    for path in files:
+        written(pairing.uri, path)
+    if terminal.json:
+        terminal.record({"event": "code", "uri": pairing.uri, "pairing": pairing.pairing})
+        return
+    if not terminal.plain:
+        import sys
+
+        for row in drawn(pairing.uri, colour=sys.stdout.isatty()):
+            terminal.line(row)
+    terminal.line(clean(pairing.uri))
+    minutes, seconds = divmod(int(pairing.expires_in), 60)
+    terminal.talk(f"Single use, expires in {minutes}:{seconds:02}. Ctrl-C voids it.")
+
+
+def _follow(
+    terminal: Terminal, client: "BlockingClient", pairing: str, *, accept: bool, petname: str
+) -> None:
+    """Go through the steps of a pairing to its end. Raises PairingFailed."""
+    from p2pnode.schema import AnswerPairing, NextStep
+
+    seen = 0
+    while True:
+        step = client.call(NextStep(pairing, seen, STEP))
+        if step.step <= seen:
+            continue
+        seen = step.step
+        if step.event == "compare":
+            _tell_words(terminal, step)
+            yes = accept or terminal.confirmed("The same on both?") is True
+            client.call(AnswerPairing(pairing, yes, petname))
+        elif step.event == "confirming":
+            terminal.talk("Waiting for the other side's yes.")
+        elif step.event == "keys-under-way":
+            terminal.show(
+                {"event": "keys-under-way", "pairing": pairing},
+                "Both codes are known. The keys follow over any path; texts wait until then.",
+            )
+            return
+        elif step.event == "paired":
+            terminal.show(
+                {"event": "paired", "contact": step.contact, "fingerprint": step.fingerprint},
+                f"Paired: {clean(step.contact)}  {clean(step.fingerprint)}",
+            )
+            return
+        elif step.event == "failed":
+            raise _failure(terminal, step)
+
+
+def _tell_words(terminal: Terminal, step: "PairingStep") -> None:
+    if terminal.json:
+        terminal.record({"event": "compare", "words": step.words, "emoji": step.emoji})
+        return
+    emoji = [""] * len(step.words) if terminal.plain else [f" {mark}" for mark in step.emoji]
+    terminal.line("Compare:  " + "  ".join(a + b for a, b in zip(step.words, emoji, strict=True)))
+
+
+def _failure(terminal: Terminal, step: "PairingStep") -> PairingFailed:
+    if terminal.json:
+        terminal.record({"event": "failed", "reason": step.reason})
+    what, hint = REASONS.get(step.reason, (f"the pairing failed ({step.reason})", "Pair again"))
+    return PairingFailed(what, hint=f"{hint}: p2pnode pair" if hint else "")

@@ -1,0 +1,50 @@
+"""`status`: how the node is, in one look."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from p2pnode.cli.terminal import Terminal, ago, clean
+from p2pnode.cli.verbs import flags
+
+if TYPE_CHECKING:
+    from p2pnode.schema import Status
+
+
+@click.command("status")
+@flags
+@click.pass_obj
+def command(terminal: Terminal) -> None:
+    """Tell how the node is: links, messages under way, transports, warnings."""
+    from p2pnode.schema import GetStatus
+
+    with terminal.client() as client:
+        status = client.call(GetStatus())
+    terminal.show(status, "\n".join(_lines(status)))
+
+
+def _lines(status: "Status") -> list[str]:
+    outbox, custody = status.outbox, status.custody
+    pending = f" ({status.pending} pending)" if status.pending else ""
+    oldest = f" (oldest {ago(outbox.oldest)})" if outbox.count else ""
+    states = ", ".join(
+        f"{clean(name)} {clean(found.state)}"
+        + (f" ({clean(found.detail)})" if found.detail else "")
+        for name, found in sorted(status.transports.items())
+    )
+    first = (
+        f"up {ago(status.uptime)} | {status.contacts} contacts{pending}"
+        f" | outbox {outbox.count}{oldest}"
+        f" | carrying {custody.bytes / 1e6:.0f}/{custody.limit / 1e6:.0f} MB"
+        f" | {states or 'no transports'}"
+    )
+    lines = [first]
+    for link in status.links:
+        whom = clean(link.contact) or "a stranger"
+        lines.append(f"link: {whom} over {clean(link.transport)} for {ago(link.age)}")
+    if status.rejected:
+        count = sum(status.rejected.values())
+        reasons = ", ".join(f"{clean(k)} {n}" for k, n in sorted(status.rejected.items()))
+        lines.append(f"refused from outside: {count} ({reasons})")
+    lines += [f"! {clean(warning)}" for warning in status.warnings]
+    return lines

@@ -1,0 +1,168 @@
+"""What the command line says and asks: data on stdout, talk on stderr, nothing that can lie.
+
+Texts and names come from other people. Before they are shown, everything that could move the
+cursor, recolour, reorder or hide text is taken out; in JSON it is escaped instead, so that scripts
+get what was written.
+"""
+
+import os
+import re
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from p2pnode.config import Home, find_home
+from p2pnode.errors import InvalidInput, LocalError
+
+if TYPE_CHECKING:
+    from p2pnode.client import BlockingClient
+    from p2pnode.schema import Answer
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
+    r"|\x9b[0-?]*[ -/]*[@-~]?"  # the same with its one-byte introducer
+    r"|[\x1b\x9d\x90\x98\x9e\x9f][\]PX^_]?[^\x07\x1b\x9c\n]{0,4096}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
+    r"|\x1b[ -/]*[0-~]?"
+)
+_JOINERS = "\u200c\u200d"
+"""Zero-width joiners: Persian words and many emoji need them; they hide nothing on their own."""
+
+_NOT_IN_JSON = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+
+
+def clean(text: str) -> str:
+    """Return text on one line, without anything that is not plainly visible."""
+    return clean_lines(text).replace("\n", " ")
+
+
+def clean_lines(text: str, *, indent: str = "") -> str:
+    """Return text without control, format and unpaired characters; its own lines are kept.
+
+    indent: put before each line after the first, so that no line of a message can pass for
+    another person's.
+    """
+    found = _ESCAPES.sub("", text.replace("\r\n", "\n"))
+    shown = "".join(_shown(char) for char in found)
+    return shown.replace("\n", "\n" + indent)
+
+
+def _shown(char: str) -> str:
+    if char in "\n\u2028\u2029":
+        return "\n"
+    if char == "\t":
+        return " "
+    category = unicodedata.category(char)
+    if category == "Cs":
+        return "\ufffd"
+    return "" if category in {"Cc", "Cf"} and char not in _JOINERS else char
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+class Terminal:
+    """The flags every verb shares, and the way to say, ask and call."""
+
+    def __init__(self) -> None:
+        self.home_name: str | None = None
+        self.json = False
+        self.plain = bool(os.environ.get("NO_COLOR"))
+        self.quiet = False
+        self.patience = 30.0
+
+    @property
+    def home(self) -> Home:
+        """The home that --home, P2PNODE_HOME or XDG names."""
+        return find_home(self.home_name)
+
+    def client(self) -> "BlockingClient":
+        """Return a client of the home's daemon."""
+        from p2pnode.client import BlockingClient
+
+        return BlockingClient(self.home.socket, patience=self.patience)
+
+    def line(self, text: str = "") -> None:
+        """Write one line of data to stdout, and flush it. The text must be clean."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def record(self, value: "Answer | dict[str, Any]") -> None:
+        """Write one JSON object to stdout, as one line, and flush it."""
+        self.line(as_json(value))
+
+    def show(self, value: "Answer | dict[str, Any]", text: str) -> None:
+        """Write the answer as JSON when that is asked for, else the text."""
+        if self.json:
+            self.record(value)
+        else:
+            self.line(text)
+
+    def talk(self, text: str) -> None:
+        """Say something to the person, on stderr, unless --quiet."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def ask(self, question: str) -> str | None:
+        """Ask on stderr and read a line from stdin; None at its end."""
+        sys.stderr.write(question + " ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+        return answer.strip() if answer else None
+
+    def confirmed(self, question: str) -> bool | None:
+        """Ask for y or n; None when the answer is neither."""
+        answer = (self.ask(f"{question} [y/n]") or "").casefold()
+        if answer in {"y", "yes"}:
+            return True
+        return False if answer in {"n", "no"} else None
+
+    def failed(self, error: LocalError) -> None:
+        """Say on stderr what went wrong, why, and what to do next."""
+        if self.json:
+            told = {"error": error.code, "what": error.what, "why": error.why, "hint": error.hint}
+            sys.stderr.write(as_json(told) + "\n")
+        else:
+            sys.stderr.write(f"p2pnode: {clean(str(error))}\n")
+        sys.stderr.flush()
+
+
+def as_json(value: "Answer | dict[str, Any]") -> str:
+    """Return one line of JSON with `schema`, free of characters a terminal would act on."""
+    import msgspec
+
+    if isinstance(value, dict):
+        value = {"schema": 1, **value}
+    return _NOT_IN_JSON.sub(_escaped, msgspec.json.encode(value).decode())
+
+
+def read_stdin(limit: int) -> str:
+    """Return what stdin holds, without one trailing newline. Raises InvalidInput over the limit."""
+    raw = sys.stdin.buffer.read(limit + 2)
+    raw = raw[:-1] if raw.endswith(b"\n") else raw
+    if len(raw) > limit:
+        raise InvalidInput(f"the text is longer than {limit} bytes", hint="Send it in parts")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            "what stdin holds is not UTF-8 text", hint="Only text can be sent"
+        ) from None
+
+
+def ago(seconds: float) -> str:
+    """Return a duration as people say it, in one unit."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def moment(at: int) -> str:
+    """Return a wall-clock time (seconds since 1970) as a caption."""
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

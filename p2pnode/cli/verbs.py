@@ -1,0 +1,169 @@
+"""The command `p2pnode`: its verbs, loaded when used, and the way errors become exit codes."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from p2pnode.cli.terminal import Terminal
+from p2pnode.errors import LocalError
+
+VERBS = {
+    "wait-ready": ("p2pnode.cli.wait_ready", "Wait until the daemon is up."),
+    "pair": ("p2pnode.cli.pair", "Become contacts: show a code, or join one."),
+    "contacts": ("p2pnode.cli.contacts", "List, rename, remove or block contacts."),
+    "verify": ("p2pnode.cli.verify", "Compare fingerprints in person."),
+    "send": ("p2pnode.cli.send", "Write to a contact."),
+    "recv": ("p2pnode.cli.recv", "Print messages that have come."),
+    "history": ("p2pnode.cli.history", "Print a conversation."),
+    "chat": ("p2pnode.cli.chat", "Talk with a contact, line by line."),
+    "status": ("p2pnode.cli.status", "Tell how the node is."),
+    "why": ("p2pnode.cli.why", "Tell where a message is, and why."),
+    "completion": ("p2pnode.cli.completion", "Print a shell's completion script."),
+    "version": ("p2pnode.cli.version", "Print the version."),
+}
+"""Verb → module that holds the command `command`, and its line in the help."""
+
+INTERRUPTED = 130
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Verbs(click.Group):
+    """A group whose verbs are imported when they are used, not to print the help."""
+
+    def __init__(self, verbs: dict[str, tuple[str, str]], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._verbs = verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, in the order a person meets them."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        if cmd_name not in self._verbs:
+            return None
+        found: click.Command = importlib.import_module(self._verbs[cmd_name][0]).command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs' lines."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._verbs.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; suggest one that is near."""
+        if args[0] not in self._verbs and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self._verbs, n=1)
+            hint = f" Did you mean: {near[0]}?" if near else " See: p2pnode --help"
+            ctx.fail(f'no verb "{args[0]}".{hint}')
+        return super().resolve_command(ctx, args)
+
+
+class DefaultGroup(click.Group):
+    """A verb with verbs of its own, one of which is meant when none is named."""
+
+    default = ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default verb where none stands."""
+        if not args or (args[0] not in self.commands and args[0] not in {"--help", "-h"}):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+def _set(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    terminal = ctx.find_root().obj
+    name = option.name
+    if terminal is not None and name is not None and value is not None and value is not False:
+        setattr(terminal, name, value)
+
+
+def flags(command: F) -> F:
+    """Give a command the flags that may stand before and after any verb."""
+    for option in (
+        click.option("--quiet", is_flag=True, expose_value=False, callback=_set, help="No talk."),
+        click.option(
+            "--plain/--no-plain",
+            "--no-color",
+            "plain",
+            default=None,
+            expose_value=False,
+            callback=_set,
+            help="No colour, emoji or drawing.",
+        ),
+        click.option(
+            "--json", is_flag=True, expose_value=False, callback=_set, help="Lines of JSON."
+        ),
+        click.option(
+            "--home",
+            "home_name",
+            metavar="DIR",
+            expose_value=False,
+            callback=_set,
+            help="Where the node lives.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def group(more: dict[str, tuple[str, str]]) -> click.Group:
+    """Return the command `p2pnode` with its verbs and `more` in front of them."""
+
+    @click.pass_context
+    def root(ctx: click.Context, patience: float | None) -> None:
+        terminal = ctx.obj
+        if patience is not None:
+            terminal.patience = patience
+
+    made = Verbs(
+        {**more, **VERBS},
+        name="p2pnode",
+        callback=root,
+        help="A messenger that needs no server: pair with people you meet, then write to them.",
+        epilog="First: p2pnode init, p2pnode run; then, in another terminal: p2pnode pair",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+        params=[
+            click.Option(
+                ["--timeout", "patience"],
+                type=click.FloatRange(0, 86_400),
+                metavar="S",
+                help="Seconds to wait for the daemon's answers (30).",
+            )
+        ],
+    )
+    return flags(made)
+
+
+def run(command: click.Group, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; return its exit code. Everything a person may meet is caught here."""
+    terminal = Terminal()
+    try:
+        # click takes Ctrl-C for Abort and exits by itself unless it is told not to
+        code = command.main(arguments, prog_name="p2pnode", standalone_mode=False, obj=terminal)
+    except LocalError as error:
+        terminal.failed(error)
+        return error.exit_code
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        terminal.talk("")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output is gone; the interpreter's own flush must not complain about it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,467 @@
+"""Clients of the local API: `Client` for trio, `BlockingClient` for scripts and the command line.
+
+Both raise the same `LocalError` the node raised. What travels is HTTP/1.1 with JSON-RPC inside;
+`Exchange` is that without IO. trio is imported by `Client` alone, since it takes longer to load
+than a call takes.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlencode
+
+import h11
+import msgspec
+
+from p2pnode.errors import Denied, InvalidInput, LocalError, NoDaemon, find
+from p2pnode.schema import CALLS, A, AckEvents, Answer, Asks, Event, Request
+
+if TYPE_CHECKING:
+    import trio
+
+CHUNK = 65_536
+"""Bytes read from the socket at once."""
+
+MAX_IDLE = 8
+"""Streams kept open between calls."""
+
+PATIENCE = 30.0
+"""Seconds a blocking call waits for an answer, on top of what the request itself waits for."""
+
+
+class _ErrorData(msgspec.Struct, frozen=True):
+    code: str = "error"
+    why: str = ""
+    hint: str = ""
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: int
+    message: str
+    data: _ErrorData = _ErrorData()
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    id: int | None
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error: _Error | None = None
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    what: str = "the daemon refused the request"
+    why: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_reply = msgspec.json.Decoder(_Reply).decode
+_decode_replies = msgspec.json.Decoder(list[_Reply]).decode
+_decode_result: dict[type[Request], Callable[[Any], Answer]] = {
+    request: cast("Callable[[Any], Answer]", msgspec.json.Decoder(answer).decode)
+    for request, (_, answer) in CALLS.items()
+}
+
+
+class Exchange:
+    """One request and its answer after the other on one stream of bytes; does no IO itself."""
+
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.CLIENT)
+        self._status = 0
+        self._body: list[bytes] = []
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on this stream."""
+        return self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer under way is whole."""
+        return self._http.their_state is h11.DONE
+
+    def post(self, body: bytes) -> bytes:
+        """Return the bytes that ask for a call or a batch."""
+        headers = [
+            ("Host", "localhost"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+        ]
+        request = h11.Request(method="POST", target="/v1/rpc", headers=headers)
+        return self._sent(request, h11.Data(body))
+
+    def get(self, target: str) -> bytes:
+        """Return the bytes that ask for a stream of events."""
+        return self._sent(h11.Request(method="GET", target=target, headers=[("Host", "localhost")]))
+
+    def _sent(self, *events: h11.Request | h11.Data) -> bytes:
+        self._status, self._body = 0, []
+        parts = [self._http.send(event) or b"" for event in (*events, h11.EndOfMessage())]
+        return b"".join(parts)
+
+    def receive(self, found: bytes) -> bytes | None:
+        """Take bytes from the stream; return the body when it is whole. Raises LocalError."""
+        for _ in self.pieces(found):
+            pass
+        if self._http.their_state is not h11.DONE:
+            return None
+        if self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+        return b"".join(self._body)
+
+    def pieces(self, found: bytes) -> Iterator[bytes]:
+        """Take bytes from the stream and yield the parts of the body in them. Raises LocalError."""
+        try:
+            self._http.receive_data(found)
+            while (event := self._http.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+                if isinstance(event, h11.Response):
+                    self._status = event.status_code
+                elif isinstance(event, h11.Data):
+                    self._body.append(bytes(event.data))
+                    if self._status == 200:
+                        yield self._body[-1]
+                elif isinstance(event, h11.EndOfMessage):
+                    break
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise gone()
+        except h11.RemoteProtocolError:
+            raise gone() from None
+        if self._http.their_state is h11.DONE and self._status not in {200, 204}:
+            raise self._refused()
+
+    def forget(self) -> None:
+        """Drop the parts of the body kept so far (a stream of events has no end)."""
+        self._body.clear()
+
+    def _refused(self) -> LocalError:
+        try:
+            told = msgspec.json.decode(b"".join(self._body), type=_Refusal)
+        except msgspec.DecodeError:
+            told = _Refusal()
+        if self._status == 503:
+            return NoDaemon(told.what, why=told.why, hint="Try again in a moment")
+        return InvalidInput(told.what, why=told.why or f"HTTP status {self._status}")
+
+
+def gone() -> NoDaemon:
+    """Return the error for a stream that ended before the answer came."""
+    return NoDaemon(
+        "the daemon went away before it answered",
+        why="it was stopped, or it crashed",
+        hint="Start it: p2pnode run",
+    )
+
+
+def encode_call(request: Request, number: int) -> bytes:
+    """Return the JSON-RPC call of a request."""
+    method = CALLS[type(request)][0]
+    try:
+        return _encode({"jsonrpc": "2.0", "id": number, "method": method, "params": request})
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "the text is not valid UTF-8", hint="Check the terminal's locale"
+        ) from None
+
+
+def decode_answer(request: Asks[A], raw: bytes) -> A:
+    """Return the answer to a request. Raises the LocalError that came instead."""
+    try:
+        return cast("A", _opened(request, _decode_reply(raw)))
+    except msgspec.DecodeError as error:
+        raise _strange(error) from None
+
+
+def decode_answers(requests: Sequence[Request], raw: bytes) -> list[Answer | LocalError]:
+    """Return the answers of a batch, in its order, an error in the place of what failed."""
+    found: list[Answer | LocalError] = []
+    try:
+        if not raw.startswith(b"["):
+            raise _raised(_decode_reply(raw))
+        replies = {reply.id: reply for reply in _decode_replies(raw)}
+        for number, request in enumerate(requests):
+            try:
+                found.append(_opened(request, replies.get(number, _Reply(None))))
+            except LocalError as error:
+                found.append(error)
+    except msgspec.DecodeError as error:
+        raise _strange(error) from None
+    return found
+
+
+def _opened(request: Request, reply: _Reply) -> Answer:
+    if reply.error is not None:
+        raise _raised(reply)
+    return _decode_result[type(request)](reply.result)
+
+
+def _raised(reply: _Reply) -> LocalError:
+    error = reply.error or _Error(0, "the daemon's answer is not understood")
+    return find(error.data.code)(error.message, why=error.data.why, hint=error.data.hint)
+
+
+def _strange(error: msgspec.DecodeError) -> LocalError:
+    return LocalError(
+        "the daemon's answer is not understood",
+        why=str(error),
+        hint="Are p2pnode and the running daemon of the same version? Restart the daemon",
+    )
+
+
+def check_socket(path: Path) -> None:
+    """Raise NoDaemon when there is no socket, Denied when somebody else could have put it there."""
+    try:
+        owner = path.parent.stat().st_uid
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise absent(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise absent(path) from None
+    except PermissionError:
+        raise forbidden(path) from None
+    if os.getuid() not in {owner, 0} and owner != 0:
+        raise Denied(
+            f"{path.parent} belongs to another user",
+            why="who owns it could pose as the daemon",
+            hint="Use the home of your own node",
+        )
+
+
+def absent(path: Path) -> NoDaemon:
+    """Return the error for a socket where nobody answers."""
+    return NoDaemon(f"no daemon at {path}", hint="Start it: p2pnode run")
+
+
+def forbidden(path: Path) -> Denied:
+    """Return the error for a socket that is not ours to use."""
+    return Denied(
+        f"{path} may not be opened",
+        why="the node belongs to another user",
+        hint="Run this as the user the daemon runs as",
+    )
+
+
+class BlockingClient:
+    """A client that blocks: one call at a time, one stream kept open. Not for several threads."""
+
+    def __init__(self, path: Path, *, patience: float = PATIENCE) -> None:
+        self._path = path
+        self._patience = patience
+        self._socket: socket.socket | None = None
+        self._exchange = Exchange()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the stream; the next call opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def call(self, request: Asks[A]) -> A:
+        """Return the answer to a request. Raises the node's LocalError, NoDaemon or Denied."""
+        waits = float(getattr(request, "timeout", 0.0))
+        raw = self._ask(encode_call(request, 0), waits + self._patience)
+        return decode_answer(request, raw)
+
+    def _ask(self, body: bytes, patience: float) -> bytes:
+        if self._socket is not None and not _alive(self._socket):
+            self.close()
+        stream = self._socket or self._connected()
+        try:
+            stream.settimeout(patience)
+            stream.sendall(self._exchange.post(body))
+            while True:
+                found = stream.recv(CHUNK)
+                answer = self._exchange.receive(found)
+                if answer is not None:
+                    break
+        except TimeoutError:
+            self.close()
+            raise NoDaemon(
+                "the daemon does not answer",
+                why=f"waited {patience:.0f} s",
+                hint="Look at its log, or restart it",
+            ) from None
+        except OSError:
+            self.close()
+            raise gone() from None
+        except BaseException:
+            self.close()
+            raise
+        if not self._exchange.reusable:
+            self.close()
+        return answer
+
+    def _connected(self) -> socket.socket:
+        check_socket(self._path)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.connect(os.fspath(self._path))
+        except PermissionError:
+            made.close()
+            raise forbidden(self._path) from None
+        except OSError:
+            made.close()
+            raise absent(self._path) from None
+        self._socket, self._exchange = made, Exchange()
+        return made
+
+
+def _alive(stream: socket.socket) -> bool:
+    """Return whether an idle stream is still open (nothing at all can be read from it)."""
+    stream.settimeout(0)
+    try:
+        stream.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+class Client:
+    """A client for trio. Calls may run concurrently; each takes a stream of its own.
+
+    async with Client(home.socket) as client:
+        sent = await client.call(schema.Send(to="bo", text="hello"))
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[tuple[trio.SocketStream, Exchange]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        import trio
+
+        for stream, _ in self._idle:
+            await trio.aclose_forcefully(stream)
+        self._idle.clear()
+
+    async def call(self, request: Asks[A]) -> A:
+        """Return the answer to a request. Raises the node's LocalError, NoDaemon or Denied.
+
+        Waits without end; bound it with `trio.fail_after`.
+        """
+        return decode_answer(request, await self._ask(encode_call(request, 0)))
+
+    async def batch(self, requests: Sequence[Request]) -> list[Answer | LocalError]:
+        """Carry out up to 256 requests at once: the node may put them into one commit.
+
+        Answers come in the same order; a LocalError stands where a request failed.
+        """
+        if not requests:
+            return []
+        calls = b",".join(encode_call(request, at) for at, request in enumerate(requests))
+        return decode_answers(requests, await self._ask(b"[" + calls + b"]"))
+
+    async def ack(self, consumer: str, event: Event) -> None:
+        """Acknowledge an event and all before it."""
+        await self.call(AckEvents(consumer, event.cursor))
+
+    @asynccontextmanager
+    async def events(self, consumer: str, after: int = -1) -> AsyncIterator["EventStream"]:
+        """Open the stream of events after the consumer's acknowledged cursor (or `after`)."""
+        import trio
+
+        query = urlencode({"consumer": consumer, "after": after})
+        stream = await self._connected()
+        exchange = Exchange()
+        try:
+            await stream.send_all(exchange.get(f"/v1/events?{query}"))
+            yield EventStream(stream, exchange)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise gone() from None
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _ask(self, body: bytes) -> bytes:
+        import trio
+
+        stream, exchange = await self._stream()
+        answered = False
+        try:
+            await stream.send_all(exchange.post(body))
+            answer = None
+            while answer is None:
+                answer = exchange.receive(bytes(await stream.receive_some(CHUNK)))
+            answered = exchange.reusable and len(self._idle) < MAX_IDLE
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise gone() from None
+        finally:
+            if answered:
+                self._idle.append((stream, exchange))
+            else:
+                await trio.aclose_forcefully(stream)
+        return answer
+
+    async def _stream(self) -> tuple["trio.SocketStream", Exchange]:
+        while self._idle:
+            stream, exchange = self._idle.pop()
+            if stream.socket.is_readable():
+                await stream.aclose()
+            else:
+                return stream, exchange
+        return await self._connected(), Exchange()
+
+    async def _connected(self) -> "trio.SocketStream":
+        import trio
+
+        check_socket(self._path)
+        try:
+            return await trio.open_unix_socket(os.fspath(self._path))
+        except PermissionError:
+            raise forbidden(self._path) from None
+        except OSError:
+            raise absent(self._path) from None
+
+
+class EventStream:
+    """Events as they come; ends when the daemon stops. Acknowledge what you have dealt with."""
+
+    def __init__(self, stream: "trio.SocketStream", exchange: Exchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._rest = b""
+        self._found: list[Event] = []
+
+    def __aiter__(self) -> "EventStream":
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._found:
+            if self._exchange.ended:
+                raise StopAsyncIteration
+            pieces = list(self._exchange.pieces(bytes(await self._stream.receive_some(CHUNK))))
+            self._exchange.forget()
+            *blocks, self._rest = (self._rest + b"".join(pieces)).split(b"\n\n")
+            self._found = [event for block in blocks for event in _events(block)]
+        return self._found.pop(0)
+
+
+def _events(block: bytes) -> Iterator[Event]:
+    fields = dict(line.partition(b": ")[::2] for line in block.split(b"\n"))
+    if fields.get(b"event") == b"error":
+        told = msgspec.json.decode(fields[b"data"])
+        raise find(told["code"])(told["what"])
+    if b"data" in fields:
+        yield msgspec.json.decode(fields[b"data"], type=Event)

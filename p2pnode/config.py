@@ -1,0 +1,268 @@
+"""Where a node lives and how it is set: the home's paths and `config.toml`, read strictly.
+
+An unknown key is an error with its line and a suggestion: a setting that is silently ignored is a
+promise silently broken. Secrets never stand here.
+"""
+
+import difflib
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
+
+import msgspec
+
+from p2pnode.errors import ConfigError
+
+MAX_SOCKET_PATH = 107
+"""Bytes in the path of a Unix socket (Linux `sun_path` without its closing zero)."""
+
+MAX_CONFIG = 1 << 20
+"""Bytes of config.toml that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A node's directory, and what lies where in it. `config_home`: where config.toml is, if not
+    in root."""
+
+    root: Path
+    config_home: Path | None = None
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return (self.config_home or self.root) / "config.toml"
+
+    @property
+    def vault(self) -> Path:
+        """The encrypted store of private state."""
+        return self.root / "vault.db"
+
+    @property
+    def vault_key(self) -> Path:
+        """How the vault's key is kept."""
+        return self.root / "vault.key"
+
+    @property
+    def custody(self) -> Path:
+        """The blind store of carried envelopes."""
+        return self.root / "custody.db"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock says that a daemon (or `init`) holds this home."""
+        return self.root / "lock"
+
+    @property
+    def socket(self) -> Path:
+        """The local API's Unix socket, the same for daemon and clients.
+
+        It lies in the home, or, where that path is too long for a socket, in this user's runtime
+        directory under a name derived from the home's path.
+        """
+        path = self.root / "run" / "api.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            return path
+        mark = hashlib.blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
+        return runtime_directory() / f"p2pnode-{mark}" / "api.sock"
+
+    @property
+    def exists(self) -> bool:
+        """Whether an identity was created here."""
+        return self.vault.exists() or self.vault_key.exists()
+
+
+def runtime_directory() -> Path:
+    """Return XDG_RUNTIME_DIR, or where it always is: cron and ssh do not set the variable.
+
+    Without either it is /tmp; daemon and clients check whose the directory below it is.
+    """
+    named = os.environ.get("XDG_RUNTIME_DIR", "")
+    if named.startswith("/"):
+        return Path(named)
+    usual = Path(f"/run/user/{os.getuid()}")
+    return usual if usual.is_dir() else Path("/tmp")  # noqa: S108
+
+
+def find_home(named: str | None = None) -> Home:
+    """Return the home: `named` (--home), else P2PNODE_HOME, else the XDG directories."""
+    chosen = named or os.environ.get("P2PNODE_HOME")
+    if chosen:
+        return Home(Path(os.path.abspath(os.path.expanduser(chosen))))
+    import platformdirs
+
+    return Home(
+        platformdirs.user_data_path("p2pnode", appauthor=False),
+        platformdirs.user_config_path("p2pnode", appauthor=False),
+    )
+
+
+class Node(msgspec.Struct, frozen=True):
+    """[node]: name is what `init` calls this node when it is not told."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class Carry(msgspec.Struct, frozen=True):
+    """[carry]: how much this node keeps for others."""
+
+    max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
+
+
+class Log(msgspec.Struct, frozen=True):
+    """[log]: what goes to stderr. No level names anybody."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """config.toml as a whole; every setting has a default, so the file may be absent.
+
+    transports: true, false, or a table with the transport's own settings (which turns it on).
+    """
+
+    config_version: Literal[1] = 1
+    node: Node = Node()
+    transports: dict[str, bool | dict[str, Any]] = {}
+    carry: Carry = Carry()
+    log: Log = Log()
+
+    def enabled(self) -> dict[str, dict[str, Any]]:
+        """Return the transports that shall run, each with its raw table."""
+        chosen = {"lan": True, **self.transports}
+        return {
+            name: value if isinstance(value, dict) else {}
+            for name, value in chosen.items()
+            if value is not False
+        }
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def load(path: Path, transports: Collection[str] | None = None) -> Config:
+    """Read config.toml; defaults when there is none. Raises ConfigError.
+
+    transports: names of the transports there are, where the caller knows them.
+    """
+    text = _text(path)
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        found = re.search(r"at line (\d+)", str(error))
+        place = f"{path.name}:{found[1]}" if found else path.name
+        raise ConfigError(f"{place} is not TOML", why=str(error)) from None
+    version = table.get("config_version", 1)
+    if type(version) is int and version > 1:
+        raise ConfigError(
+            f"{path.name} has config_version {version}; this p2pnode knows 1",
+            why="it was written for a newer p2pnode",
+            hint="Upgrade p2pnode, or set config_version = 1",
+        )
+    config = _convert(path.name, text, table, Config, ())
+    if transports is not None:
+        for name in config.transports:
+            if name not in transports:
+                raise _unknown(path.name, text, ("transports", name), transports)
+    return config
+
+
+def transport_settings(path: Path, name: str, table: Mapping[str, Any], kind: type[S]) -> S:
+    """Return a transport's own table as its `settings_type`. Raises ConfigError with the line."""
+    return _convert(path.name, _text(path), table, kind, ("transports", name))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read", why=error.strerror or "", hint="Check its permissions"
+        ) from None
+    if len(raw) > MAX_CONFIG:
+        raise ConfigError(f"{path} is too large", why="over 1 MiB", hint="Is it the right file?")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path.name}:{line} is not UTF-8") from None
+
+
+def _convert(
+    name: str, text: str, table: Mapping[str, Any], kind: type[S], at: tuple[str, ...]
+) -> S:
+    for keys, known in _strange(table, kind, at):
+        raise _unknown(name, text, keys, known)
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `")
+        keys = at + tuple(re.findall(r"\.(\w+)", where))
+        raise ConfigError(
+            f"{_place(name, text, keys)} {'.'.join(keys)} has a wrong value",
+            why=what.replace("`", ""),
+        ) from None
+
+
+def _strange(
+    table: Mapping[str, Any], kind: type[msgspec.Struct], at: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Yield every key that `kind` does not have, with those it has."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        below = fields.get(key)
+        if key not in fields:
+            yield (*at, key), list(fields)
+        elif isinstance(value, dict) and _is_table(below):
+            yield from _strange(value, below, (*at, key))
+
+
+def _is_table(kind: Any) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _unknown(name: str, text: str, keys: tuple[str, ...], known: Collection[str]) -> ConfigError:
+    near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
+    hint = f'Did you mean "{near[0]}"?' if near else f"Known here: {', '.join(sorted(known))}"
+    return ConfigError(f"{_place(name, text, keys)} {'.'.join(keys)} unknown", hint=hint)
+
+
+def _place(name: str, text: str, keys: tuple[str, ...]) -> str:
+    line = line_of(text, keys)
+    return f"{name}:{line}" if line else name
+
+
+def line_of(text: str, keys: tuple[str, ...]) -> int | None:
+    """Return the line (from 1) of TOML text where `keys` is set, as far as a scan can tell.
+
+    Inside inline tables it is the line of the longest beginning of `keys` that has one.
+    """
+    best, depth = None, 0
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?([^\]]+)\]", line):
+            table = _split(header[1])
+            here = table
+        elif pair := re.match(r"\s*([^=#]+?)\s*=", line):
+            here = table + _split(pair[1])
+        else:
+            continue
+        shared = len(here) if keys[: len(here)] == here else 0
+        if here[: len(keys)] == keys:
+            return number
+        if shared > depth:
+            best, depth = number, shared
+    return best
+
+
+def _split(dotted: str) -> tuple[str, ...]:
+    found = re.findall(r"\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_-]+)", dotted)
+    return tuple(next(filter(None, parts), "") for parts in found)

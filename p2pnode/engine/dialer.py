@@ -1,0 +1,163 @@
+"""Dials the places where others may be reached, each in its own task, with patience.
+
+A place is an address on one transport: seen by the transport itself (an encounter), or told by a
+contact on a link. Addresses are hints: who is there shows only on the link.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+
+from p2pnode.engine.link_task import LinkTask
+from p2pnode.engine.peers import Peers
+from p2pnode.errors import ChannelClosed
+from p2pnode.ids import DeviceId, Lane
+from p2pnode.spi.transport import Address, Channel, Transport
+
+MAX_PLACES = 256
+"""Places of one transport tried at once; a flood of false announcements gets no further."""
+
+DIALS = 8
+"""Channels being opened at once."""
+
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
+LONGEST_WAIT_UNSEEN = 600.0
+"""Seconds between tries: doubling from the first, up to the longest (place seen, or only told)."""
+
+STRANGER_WAIT = 300.0
+"""Seconds after which a stranger is tried again, unless something changes here before."""
+
+Run = Callable[[Channel, Transport, bool], Awaitable[LinkTask | None]]
+
+
+@dataclass(eq=False)
+class Place:
+    """One address and what is known of it."""
+
+    transport: Transport
+    address: Address
+    lane: Lane | None
+    seen: bool
+    device: DeviceId | None = None
+    after: float = 0.0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+class Dialer:
+    """Keeps one task for each place. `run_link` runs a channel's link to its end."""
+
+    def __init__(self, peers: Peers, random: Random, run_link: Run) -> None:
+        self._peers = peers
+        self._random = random
+        self._run_link = run_link
+        self._places: dict[tuple[str, Address], Place] = {}
+        self._nursery: trio.Nursery | None = None
+        self._changed = trio.Event()
+        self._dials = trio.CapacityLimiter(DIALS)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def encountered(self, transport: Transport, address: Address, after: float) -> None:
+        """A transport has seen somebody."""
+        place = self._places.get((transport.name, address))
+        if place is not None:
+            place.seen = True
+            return
+        self._add(Place(transport, address, None, seen=True, after=after))
+
+    def told(self, transport: Transport, address: Address, device: DeviceId, lane: Lane) -> None:
+        """A contact's device said where it may be reached."""
+        place = self._places.get((transport.name, address))
+        if place is not None:
+            place.device, place.lane = device, lane
+            return
+        self._add(Place(transport, address, lane, seen=False, device=device, after=FIRST_WAIT))
+
+    def lost(self, transport: Transport, address: Address) -> None:
+        """A transport no longer sees an address; what a contact told stays worth a try."""
+        place = self._places.get((transport.name, address))
+        if place is None:
+            return
+        if place.device is None:
+            self._drop(place)
+        else:
+            place.seen = False
+
+    def forget(self, transport: Transport) -> None:
+        """A transport has stopped."""
+        for place in [known for known in self._places.values() if known.transport is transport]:
+            self._drop(place)
+
+    def changed(self) -> None:
+        """Strangers may be recognised now, or wanted for a pairing: try all again."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def nearby(self, transport: str) -> int:
+        """Return how many places a transport sees now."""
+        return sum(place.seen for (name, _), place in self._places.items() if name == transport)
+
+    def _add(self, place: Place) -> None:
+        name = place.transport.name
+        if self._nursery is None or sum(key[0] == name for key in self._places) >= MAX_PLACES:
+            return
+        self._places[name, place.address] = place
+        self._nursery.start_soon(self._tend, place)
+
+    def _drop(self, place: Place) -> None:
+        self._places.pop((place.transport.name, place.address), None)
+        place.scope.cancel()
+
+    async def _tend(self, place: Place) -> None:
+        with place.scope:
+            await trio.sleep(place.after)
+            failures = 0
+            while True:
+                await self._until_wanted(place)
+                link = await self._try(place)
+                if link is None:
+                    failures += 1
+                    longest = LONGEST_WAIT if place.seen else LONGEST_WAIT_UNSEEN
+                    await self._pause(min(FIRST_WAIT * 2**failures, longest))
+                    continue
+                failures = 0
+                if link.device is not None:
+                    place.device = link.device.id
+                    await self._pause(FIRST_WAIT)
+                elif link.pairing is not None:
+                    await self._pause(FIRST_WAIT)
+                else:
+                    place.device = None
+                    await self._pause(STRANGER_WAIT)
+
+    async def _until_wanted(self, place: Place) -> None:
+        """Wait while a link with the device known to be there stands."""
+        while place.device is not None:
+            link = self._peers.by_device.get(place.device)
+            if link is None:
+                return
+            await link.ended.wait()
+
+    async def _try(self, place: Place) -> LinkTask | None:
+        """Dial; run the link to its end. None when nobody answered, or no link came of it."""
+        try:
+            async with self._dials:
+                channel = await place.transport.dial(place.address, place.lane)
+        except ChannelClosed:
+            return None
+        link = await self._run_link(channel, place.transport, True)
+        return link if link is not None and link.established_at else None
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep about that long; less when something changes here."""
+        changed = self._changed
+        with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
+            await changed.wait()

@@ -1,0 +1,270 @@
+"""The engine: wires owner, links, dialer, pairings and transports into one nursery."""
+
+import logging
+from collections.abc import Sequence
+from itertools import count
+from random import Random
+
+import trio
+
+from p2pnode.engine.clock import Clock
+from p2pnode.engine.dialer import Dialer
+from p2pnode.engine.link_task import Context, LinkTask
+from p2pnode.engine.listeners import Listeners
+from p2pnode.engine.owner import Owner
+from p2pnode.engine.pairings import BYE_PAIRED, Pairings
+from p2pnode.engine.peers import Device, Peers
+from p2pnode.engine.transports import Transports, kinds_of
+from p2pnode.errors import LocalError, P2PNodeError, RemoteError, StoreError
+from p2pnode.ids import DeviceId, EnvelopeId, Lane
+from p2pnode.protocol import limits
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.protocol.envelope import envelope_id
+from p2pnode.protocol.identity import Own
+from p2pnode.protocol.link.messages import (
+    Accepted,
+    Addresses,
+    Bye,
+    EnvelopeOut,
+    Receipts,
+    Refused,
+)
+from p2pnode.spi.transport import Address, Channel, Transport
+from p2pnode.turns import asks, effects
+from p2pnode.turns.links import Known
+from p2pnode.turns.stores import Stores
+
+log = logging.getLogger("p2pnode.engine")
+
+MAX_LINKS = 64
+"""Links at once; further incoming channels are closed at once."""
+
+MAX_HANDSHAKES = 16
+"""Of them those that are not established yet: strangers cannot take all the places."""
+
+UPKEEP_EVERY = 60.0
+"""Seconds between upkeep turns, about."""
+
+REFUSED_STORE = 2
+"""Refusal code: this node cannot store anything now."""
+
+
+class Engine:
+    """One running node. `run` serves until cancelled."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        own: Own,
+        entropy: Entropy,
+        clock: Clock,
+        transports: list[Transport],
+        *,
+        random: Random,
+        inline: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.peers = Peers()
+        self.listeners = Listeners()
+        self.owner = Owner(
+            stores,
+            clock,
+            entropy,
+            perform=self._perform,
+            failed=self._failed,
+            inline=inline,
+        )
+        self.pairings = Pairings(own, self.owner, self.peers, entropy, clock)
+        self._random = random
+        self._dialer = Dialer(self.peers, random, self._run_link)
+        self.transports = Transports(transports, self._dialer, self.owner, self._incoming, random)
+        self._context = Context(self.owner, self.peers, entropy, random, self.pairings, self)
+        self._numbers = count(1)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(
+        self,
+        lanes: Sequence[Lane],
+        told: Sequence[tuple[DeviceId, Lane, str, bytes]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled. lanes: those of all contacts; told: addresses of contacts."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.owner.run)
+            await self._refresh()
+            await nursery.start(self._dialer.run)
+            for lane in lanes:
+                await self.transports.open(lane)
+            nursery.start_soon(self.transports.run)
+            for device, lane, name, address in told:
+                self._told(device, lane, name, address)
+            nursery.start_soon(self._keep_up)
+            task_status.started()
+
+    def nearby(self, transport: str) -> int:
+        """Return how many nodes a transport sees."""
+        return self._dialer.nearby(transport)
+
+    async def peers_changed(self) -> None:
+        """Try all places again, because others may be recognised now."""
+        await self._refresh()
+        self._dialer.changed()
+
+    async def told_to(self, lane: bytes) -> Addresses:
+        """Return where the holder of a lane may reach this node, for all transports."""
+        entries = []
+        for one in self.transports.running:
+            if one.state != "up" or not lane:
+                continue
+            addresses = await one.transport.addresses(Lane(lane))
+            kept = tuple(bytes(address) for address in addresses[: limits.MAX_ADDRESSES])
+            if kept:
+                entries.append((one.transport.name, kept))
+        return Addresses(tuple(entries))
+
+    # Links -------------------------------------------------------------------------------------
+
+    async def _incoming(self, channel: Channel, transport: Transport) -> None:
+        assert self._nursery is not None
+        shaking = sum(not link.established for link in self.peers.links.values())
+        if len(self.peers.links) >= MAX_LINKS or shaking >= MAX_HANDSHAKES:
+            self.peers.rejected["too-many-links"] += 1
+            await channel.aclose()
+            return
+        self._nursery.start_soon(self._run_link, channel, transport, False)
+
+    async def _run_link(
+        self, channel: Channel, transport: Transport, initiator: bool
+    ) -> LinkTask | None:
+        link = LinkTask(
+            next(self._numbers),
+            channel,
+            self._context,
+            transport=transport.name,
+            initiator=initiator,
+        )
+        self.peers.links[link.number] = link
+        try:
+            await link.run()
+        except* Exception as group:
+            # No peer may end the node, whatever defect of ours it has found.
+            self.peers.rejected["internal-error"] += 1
+            log.error("a link failed: %s", kinds_of(group))  # noqa: TRY400 - names nobody
+        return link
+
+    # Effects -----------------------------------------------------------------------------------
+
+    def _perform(self, found: Sequence[effects.Effect]) -> None:
+        """Perform a batch's effects; receipts and acceptances travel together."""
+        receipts: dict[DeviceId, list[EnvelopeId]] = {}
+        accepted: dict[int, list[EnvelopeId]] = {}
+        paired: list[effects.Paired | effects.PairedMutually] = []
+        refresh = False
+        for effect in found:
+            match effect:
+                case effects.Push(device=device):
+                    link = self.peers.by_device.get(device)
+                    if link is not None and link.pump is not None:
+                        link.pump.push(effect)
+                case effects.Receipt(device=device, envelope=envelope):
+                    receipts.setdefault(device, []).append(envelope)
+                case effects.Tell(link=number, message=Accepted(ids=ids)):
+                    accepted.setdefault(number, []).extend(ids)
+                case effects.Tell(link=number, message=message):
+                    if number in self.peers.links:
+                        self.peers.links[number].tell(message)
+                case effects.Happened(event=event):
+                    self.listeners.tell(event)
+                case effects.Charge(link=charged, reason=reason):
+                    self._charge(charged, reason)
+                case effects.KeyStepped(device=device, key=key):
+                    if device in self.peers.keys:
+                        self.peers.keys[device] = (self.peers.keys[device][0], key)
+                case effects.PeersChanged():
+                    refresh = True
+                case effects.Paired() | effects.PairedMutually():
+                    paired.append(effect)
+                case _:
+                    self._perform_rare(effect)
+        for device, opened in receipts.items():
+            if device in self.peers.by_device:
+                self.peers.by_device[device].tell(Receipts(tuple(opened)))
+        for number, held in accepted.items():
+            if number in self.peers.links:
+                self.peers.links[number].tell(Accepted(tuple(held)))
+        for one in paired:
+            if isinstance(one, effects.Paired):
+                self.pairings.paired(one.contact, one.account, one.name)
+            else:
+                self._paired_mutually(one)
+        if refresh and self._nursery is not None:
+            self._nursery.start_soon(self.peers_changed)
+
+    def _perform_rare(self, effect: effects.Effect) -> None:
+        assert self._nursery is not None
+        match effect:
+            case effects.Cut(device=device):
+                if device in self.peers.by_device:
+                    self.peers.by_device[device].end()
+            case effects.LaneOpened(lane=lane):
+                self._nursery.start_soon(self.transports.open, Lane(lane))
+            case effects.LaneRevoked(lane=lane):
+                self._nursery.start_soon(self.transports.revoke, Lane(lane))
+            case effects.Reachable(device=device, lane=lane, transport=name, address=address):
+                self._told(device, Lane(lane), name, address)
+            case effects.PushPairing(pairing=pairing, envelopes=envelopes):
+                for link in self.peers.links.values():
+                    if link.pairing is not None and link.pairing.id == pairing:
+                        for age, raw in envelopes:
+                            link.tell(EnvelopeOut(age, raw))
+
+    def _paired_mutually(self, one: effects.PairedMutually) -> None:
+        """Tell the person; end the scan's links, so that both sides meet as contacts."""
+        self.pairings.paired_mutually(one.pairing, one.account, one.name)
+        for link in self.peers.links.values():
+            if link.pairing is not None and link.pairing.id == one.pairing:
+                link.tell(Bye(BYE_PAIRED))
+
+    def _charge(self, number: int | None, reason: str) -> None:
+        link = self.peers.links.get(number) if number is not None else None
+        if link is not None:
+            link.charge(reason)
+        else:
+            self.peers.rejected[reason] += 1
+
+    def _failed(self, ask: asks.Ask, error: P2PNodeError) -> None:
+        """An ask of a link could not be carried out."""
+        number = getattr(ask, "link", None)
+        if isinstance(error, RemoteError):
+            self._charge(number, error.reason)
+        elif isinstance(error, LocalError):
+            self.listeners.warn(error)
+        if isinstance(ask, asks.Arrived) and isinstance(error, StoreError):
+            link = self.peers.links.get(ask.link)
+            if link is not None:
+                link.tell(Refused(REFUSED_STORE, (envelope_id(ask.raw),)))
+
+    def _told(self, device: DeviceId, lane: Lane, name: str, address: bytes) -> None:
+        transport = self.transports.named(name)
+        if transport is not None:
+            self._dialer.told(transport, Address(address), device, lane)
+
+    # Timers ------------------------------------------------------------------------------------
+
+    async def _refresh(self) -> None:
+        known: Known = await self.owner.ask(asks.GetPeers())
+        self.peers.keys = {
+            device: (Device(device, contact), key) for device, contact, key in known.devices
+        }
+        self.peers.mutual = {pairing: (key, done) for pairing, key, done in known.pairings}
+
+    async def _keep_up(self) -> None:
+        while True:
+            await trio.sleep(UPKEEP_EVERY * self._random.uniform(0.8, 1.2))
+            try:
+                await self.owner.ask(asks.Upkeep())
+            except LocalError as error:
+                self.listeners.warn(error)
+            await self.pairings.expire()

@@ -1,0 +1,88 @@
+"""Who may be at the other end of a link, and which links stand."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pnode.ids import ContactId, DeviceId, PairingId
+from p2pnode.protocol.link.keys import Candidate, LinkKey
+
+if TYPE_CHECKING:
+    from p2pnode.engine.link_task import LinkTask
+
+RECENT = 5.0
+"""Seconds in which two links with one device count as made at once (both sides dialled)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A contact's device, as a candidate's ref."""
+
+    id: DeviceId
+    contact: ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPairing:
+    """An open pairing, as a candidate's ref."""
+
+    id: PairingId
+
+
+Ref = Device | OpenPairing
+
+
+@dataclass
+class Peers:
+    """The recognisable, the linked, and a count of what was refused."""
+
+    keys: dict[DeviceId, tuple[Device, LinkKey]] = field(default_factory=dict)
+    pairings: dict[PairingId, LinkKey] = field(default_factory=dict)
+    mutual: dict[PairingId, tuple[LinkKey, bool]] = field(default_factory=dict)
+    links: "dict[int, LinkTask]" = field(default_factory=dict)
+    by_device: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def candidates(self) -> list[Candidate]:
+        """Return everyone a link is tried against.
+
+        Open pairings come first, because a person waits; mutual scans that are done here come
+        last, because whoever is a contact there too shall be met as one.
+        """
+        found = [Candidate(ref=ref, key=key, rank=1) for ref, key in self.keys.values()]
+        for pairing, key in self.pairings.items():
+            found.append(Candidate(ref=OpenPairing(pairing), key=key, rank=2))
+        for pairing, (key, done) in self.mutual.items():
+            found.append(Candidate(ref=OpenPairing(pairing), key=key, rank=0 if done else 2))
+        return found
+
+    def of_contact(self, contact: ContactId) -> "list[LinkTask]":
+        """Return the links with a contact's devices."""
+        return [
+            link
+            for link in self.by_device.values()
+            if link.device is not None and link.device.contact == contact
+        ]
+
+    def register(self, link: "LinkTask", device: Device, now: float) -> "LinkTask | None":
+        """Make `link` the one with its device; return the link that must end, if any.
+
+        Both sides must choose alike. Links made at once (each side dialled the other) are told
+        apart by a value both know, the handshake hash; otherwise the older one is taken for dead,
+        since nobody dials a device it has a living link with.
+        """
+        other = self.by_device.get(device.id)
+        if (
+            other is not None
+            and now - other.established_at < RECENT
+            and other.handshake_hash < link.handshake_hash
+        ):
+            return link
+        self.by_device[device.id] = link
+        return other
+
+    def forget(self, link: "LinkTask") -> None:
+        """Take a link that has ended off the lists."""
+        self.links.pop(link.number, None)
+        if link.device is not None and self.by_device.get(link.device.id) is link:
+            del self.by_device[link.device.id]

@@ -1,0 +1,165 @@
+"""Runs transports side by side: one that fails never takes the node or another one with it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import trio
+
+from p2pnode.engine.dialer import Dialer
+from p2pnode.engine.owner import Owner
+from p2pnode.errors import InvalidInput, TransportUnavailable
+from p2pnode.ids import Lane
+from p2pnode.spi.transport import MAX_ADDRESS, Address, Channel, Transport, TransportState
+from p2pnode.turns.asks import LoadPrivate, SavePrivate
+
+log = logging.getLogger("p2pnode.transports")
+
+MAX_PRIVATE = 65_536
+"""Bytes in one value a transport keeps."""
+
+LONGEST_PAUSE = 300.0
+"""Seconds between restarts of a transport that keeps failing, at most."""
+
+Incoming = Callable[[Channel, Transport], Awaitable[None]]
+
+
+@dataclass(eq=False)
+class Running:
+    """A transport, its state, and when it has started or given up."""
+
+    transport: Transport
+    state: TransportState = "starting"
+    detail: str = ""
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
+class HostFor:
+    """What one running transport sees of the node (`p2pnode.spi.transport.Host`)."""
+
+    def __init__(self, running: Running, dialer: Dialer, owner: Owner, incoming: Incoming) -> None:
+        self._running = running
+        self._dialer = dialer
+        self._owner = owner
+        self._incoming = incoming
+
+    def encountered(self, address: Address, *, after: float = 0.0) -> None:
+        """Take note of a node that may be there."""
+        if 0 < len(address) <= MAX_ADDRESS:
+            self._dialer.encountered(self._running.transport, address, after)
+
+    def lost(self, address: Address) -> None:
+        """Take note that it is gone."""
+        self._dialer.lost(self._running.transport, address)
+
+    async def incoming(self, channel: Channel, lane: Lane | None = None) -> None:
+        """Take over a channel."""
+        await self._incoming(channel, self._running.transport)
+
+    def report(self, state: TransportState, detail: str = "") -> None:
+        """Keep the state for `status`."""
+        self._running.state, self._running.detail = state, detail
+
+    async def load(self, name: str) -> bytes | None:
+        """Return what the transport saved."""
+        value: bytes | None = await self._owner.ask(LoadPrivate(self._running.transport.name, name))
+        return value
+
+    async def save(self, name: str, value: bytes) -> None:
+        """Keep a value in the vault."""
+        if len(value) > MAX_PRIVATE:
+            raise InvalidInput("a transport keeps at most 64 KiB under a name")
+        await self._owner.ask(SavePrivate(self._running.transport.name, name, value))
+
+
+class Transports:
+    """All transports of this node."""
+
+    def __init__(
+        self,
+        transports: list[Transport],
+        dialer: Dialer,
+        owner: Owner,
+        incoming: Incoming,
+        random: Random,
+    ) -> None:
+        self.running = [Running(transport) for transport in transports]
+        self._dialer = dialer
+        self._owner = owner
+        self._incoming = incoming
+        self._random = random
+
+    @property
+    def all_settled(self) -> bool:
+        """Whether each has started, or given up for now."""
+        return all(one.settled.is_set() for one in self.running)
+
+    def named(self, name: str) -> Transport | None:
+        """Return a running transport."""
+        found = (one.transport for one in self.running if one.transport.name == name)
+        return next(found, None)
+
+    async def run(self) -> None:
+        """Run them all until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for one in self.running:
+                nursery.start_soon(self._supervise, one)
+
+    async def settled(self) -> None:
+        """Wait until each has started, or given up for now."""
+        for one in self.running:
+            await one.settled.wait()
+
+    async def open(self, lane: Lane) -> None:
+        """Serve a lane everywhere."""
+        for one in self.running:
+            await one.transport.open(lane)
+
+    async def revoke(self, lane: Lane) -> None:
+        """Forget a lane everywhere."""
+        for one in self.running:
+            await one.transport.revoke(lane)
+
+    async def _supervise(self, one: Running) -> None:
+        failures = 0
+        while True:
+            began = trio.current_time()
+            unavailable = False
+            try:
+                await self._run_one(one)
+            except* TransportUnavailable as group:
+                unavailable = True
+                one.detail = getattr(group.exceptions[0], "what", "")
+                log.warning("transport %s is not available here", one.transport.name)
+            except* Exception as group:
+                # A transport is somebody's plug-in: its defect must not end the node.
+                log.error(  # noqa: TRY400 - the traceback may hold addresses
+                    "transport %s failed: %s", one.transport.name, kinds_of(group)
+                )
+                one.detail = "restarting"
+            finally:
+                self._dialer.forget(one.transport)
+                one.state = "off"
+                one.settled.set()
+            if unavailable:
+                return
+            failures = 0 if trio.current_time() - began > LONGEST_PAUSE else failures + 1
+            pause = min(2.0**failures, LONGEST_PAUSE)
+            await trio.sleep(pause * self._random.uniform(0.75, 1.25))
+
+    async def _run_one(self, one: Running) -> None:
+        host = HostFor(one, self._dialer, self._owner, self._incoming)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(one.transport.run, host)
+            one.settled.set()
+
+
+def kinds_of(group: BaseExceptionGroup[Exception]) -> str:
+    """Name the kinds of errors, without their texts: those may hold addresses."""
+    kinds = set()
+    for error in group.exceptions:
+        kinds |= (
+            {kinds_of(error)} if isinstance(error, BaseExceptionGroup) else {type(error).__name__}
+        )
+    return ", ".join(sorted(kinds))

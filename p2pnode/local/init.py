@@ -1,0 +1,63 @@
+"""`init`: make an identity and the stores it lives in."""
+
+from pathlib import Path
+
+import click
+
+from p2pnode.cli.terminal import Terminal, clean
+from p2pnode.cli.verbs import flags
+from p2pnode.errors import InvalidInput
+
+
+@click.command("init")
+@click.option("--name", metavar="N", help="What contacts are told you are called.")
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Holds the passphrase.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Holds 32 or more random bytes.")
+@click.option(
+    "--no-passphrase", is_flag=True, help="Keep the key beside the vault, open to any reader."
+)
+@flags
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    name: str | None,
+    passphrase_file: Path | None,
+    key_file: Path | None,
+    no_passphrase: bool,
+) -> None:
+    """Make your identity: an account, this device's keys, and an encrypted store."""
+    from p2pnode.config import load
+    from p2pnode.local import secrets
+    from p2pnode.node import create_home
+
+    if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
+        raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")
+    home = terminal.home
+    chosen = name or load(home.config).node.name
+    if not chosen:
+        raise InvalidInput("this node needs a name", hint="For example: p2pnode init --name ana")
+    if home.exists:
+        raise InvalidInput(
+            "there is an identity here already",
+            why=str(home.root),
+            hint="Use it: p2pnode run. Or name another place: --home DIR",
+        )
+    passphrase = None
+    if passphrase_file is not None:
+        passphrase = secrets.from_file(passphrase_file)
+    elif key_file is None and not no_passphrase:
+        passphrase = secrets.typed(terminal, twice=True)
+    made = create_home(home, chosen, passphrase=passphrase, key_file=key_file)
+    if terminal.json:
+        terminal.record(made)
+    else:
+        terminal.line(f"Name         {clean(made.name)}")
+        terminal.line(f"Fingerprint  {made.fingerprint}")
+        terminal.line(f"As words     {' '.join(made.words)}")
+    where = "not protected" if no_passphrase else "encrypted"
+    terminal.talk(f"Store        {home.root} ({where})")
+    if no_passphrase:
+        terminal.talk(
+            "! No passphrase: whoever reads this disk reads your messages and can pose as you."
+        )
+    terminal.talk("Next: p2pnode run")

@@ -1,0 +1,44 @@
+"""`run`: be the daemon, in the foreground."""
+
+import time
+from pathlib import Path
+
+import click
+
+from p2pnode.cli.terminal import Terminal
+from p2pnode.cli.verbs import flags
+from p2pnode.errors import InvalidInput, StoreError, WrongPassphrase
+
+WRONG_PASSPHRASE_PAUSE = 2.0
+"""Seconds a wrong passphrase costs beyond the work of trying it."""
+
+
+@click.command("run")
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Holds the passphrase.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="The key file given to init.")
+@flags
+@click.pass_obj
+def command(terminal: Terminal, passphrase_file: Path | None, key_file: Path | None) -> None:
+    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    from p2pnode import plugins
+    from p2pnode.config import load
+    from p2pnode.daemon import run
+    from p2pnode.local import secrets
+    from p2pnode.store import keys
+
+    if passphrase_file is not None and key_file is not None:
+        raise InvalidInput("give --passphrase-file or --key-file, not both")
+    home = terminal.home
+    if not home.exists:
+        raise StoreError(
+            f"there is no identity in {home.root}", hint="First: p2pnode init --name NAME"
+        )
+    config = load(home.config, plugins.names())
+    passphrase = secrets.from_file(passphrase_file) if passphrase_file is not None else None
+    if passphrase is None and keys.kind(home.vault_key) == "passphrase":
+        passphrase = secrets.typed(terminal, twice=False)
+    try:
+        run(home, config, passphrase=passphrase, key_file=key_file, talk=terminal.talk)
+    except WrongPassphrase:
+        time.sleep(WRONG_PASSPHRASE_PAUSE)
+        raise

@@ -1,0 +1,45 @@
+"""How a person or a script gives the vault's passphrase."""
+
+import sys
+from pathlib import Path
+
+from p2pnode.cli.terminal import Terminal
+from p2pnode.errors import Denied, InvalidInput
+
+MAX_PASSPHRASE = 4_096
+"""Bytes of a passphrase file that are read."""
+
+
+def from_file(path: Path) -> bytes:
+    """Return a file's content less one trailing newline. Raises InvalidInput or Denied."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_PASSPHRASE + 2)
+    except PermissionError:
+        raise Denied(f"{path} cannot be read", hint="Look at its owner and mode.") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read", why=error.strerror or "") from None
+    found = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if not found:
+        raise InvalidInput("the passphrase file is empty", why=str(path))
+    if len(found) > MAX_PASSPHRASE:
+        raise InvalidInput(f"the passphrase is longer than {MAX_PASSPHRASE} bytes")
+    return found
+
+
+def typed(terminal: Terminal, *, twice: bool) -> bytes:
+    """Ask for the passphrase on the terminal, unseen. Raises InvalidInput when there is none."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "no terminal to ask for the passphrase on",
+            hint="Give --passphrase-file FILE"
+            + (", --key-file FILE, or --no-passphrase" if twice else " or --key-file FILE"),
+        )
+    first = getpass.getpass("Passphrase: ")
+    if not first:
+        raise InvalidInput("the passphrase is empty", hint="Or choose: --no-passphrase")
+    if twice and getpass.getpass("Again: ") != first:
+        raise InvalidInput("the two differ", hint="Nothing was made; try again.")
+    return first.encode()

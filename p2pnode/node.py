@@ -1,0 +1,457 @@
+"""The composition root: makes a home, opens a node, and answers the local API's requests.
+
+Changes go through the engine's owner as turns; questions are read on a connection of their own, so
+that a long history never holds up a message.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, NamedTuple, TypeVar
+
+import trio
+
+from p2pnode import __version__, plugins, schema
+from p2pnode.config import Config, Home
+from p2pnode.engine.clock import KEPT, Clock
+from p2pnode.engine.engine import Engine
+from p2pnode.engine.entropy import OsEntropy
+from p2pnode.errors import Denied, InvalidInput, NotDelivered, StoreCorrupt, StoreError
+from p2pnode.ids import Cursor, id_text
+from p2pnode.protocol import identity
+from p2pnode.protocol.custody import CarryPolicy
+from p2pnode.protocol.delivery import final, reached
+from p2pnode.protocol.fingerprint import fingerprint, grouped, words
+from p2pnode.protocol.identity import Own
+from p2pnode.protocol.names import petname
+from p2pnode.spi.transport import Transport
+from p2pnode.store import keys
+from p2pnode.store.custody import Custody
+from p2pnode.store.vault import Vault
+from p2pnode.turns import asks, views, why
+from p2pnode.turns.stores import Stores
+
+Found = TypeVar("Found")
+
+MEGABYTE = 1_000_000
+
+
+def create_home(
+    home: Home,
+    name: str,
+    *,
+    passphrase: bytes | None,
+    key_file: Path | None = None,
+    cost: keys.Cost = keys.MODERATE,
+) -> schema.Identity:
+    """Make a home with a fresh account and device; all of it or nothing.
+
+    Without passphrase and key file the vault's key lies beside it in the clear. Raises
+    InvalidInput (the home has an identity, the name cannot be one), StoreError, Denied.
+    """
+    if home.exists:
+        raise InvalidInput(
+            "there is an identity here already",
+            why=str(home.root),
+            hint="Use it: p2pnode run, or name another place: --home",
+        )
+    name = petname(name)
+    making = home.root / f".init-{secrets.token_hex(4)}"
+    try:
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        making.mkdir(mode=0o700)
+    except PermissionError as error:
+        raise Denied("the home cannot be made", why=str(error)) from None
+    except OSError as error:
+        raise StoreError("the home cannot be made", why=str(error)) from None
+    fresh = Home(making)
+    try:
+        own = _write_home(fresh, name, passphrase, key_file, cost)
+        # The key comes last: only with it does the home count as made.
+        for old, new in (
+            (fresh.vault, home.vault),
+            (fresh.custody, home.custody),
+            (fresh.vault_key, home.vault_key),
+        ):
+            os.replace(old, new)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return shown_identity(own)
+
+
+def _write_home(
+    home: Home, name: str, passphrase: bytes | None, key_file: Path | None, cost: keys.Cost
+) -> Own:
+    entropy = OsEntropy()
+    key = keys.create(home.vault_key, passphrase=passphrase, key_file=key_file, cost=cost)
+    account = identity.new_account(entropy)
+    own = Own(account, identity.new_device(account, entropy), name)
+    vault = Vault.create(home.vault, key)
+    try:
+        initialise(vault, own, entropy.take(32))
+    finally:
+        vault.close()
+    Custody.create(home.custody).close()
+    return own
+
+
+def initialise(vault: Vault, own: Own, slot_key: bytes) -> None:
+    """Put an identity into a new vault. slot_key: 32 random bytes (see `turns.receive`)."""
+    with vault.transaction():
+        vault.identity.save(own)
+        vault.meta.put("source-slots", slot_key)
+
+
+def shown_identity(own: Own) -> schema.Identity:
+    """Return who a node is, as its person sees it."""
+    print_ = fingerprint(own.account.public)
+    return schema.Identity(
+        name=own.name,
+        account=id_text(own.account.public),
+        device=id_text(own.device.id),
+        fingerprint=grouped(print_),
+        words=words(print_),
+    )
+
+
+@asynccontextmanager
+async def open_node(
+    home: Home,
+    config: Config,
+    *,
+    passphrase: bytes | None,
+    key_file: Path | None = None,
+) -> AsyncIterator["Node"]:
+    """Open a home and run its node until the context ends.
+
+    Raises VaultLocked, WrongPassphrase, StoreError and its kinds, ConfigError.
+    """
+    key = keys.unlock(home.vault_key, passphrase=passphrase, key_file=key_file)
+    transports = plugins.load(home.config, config.enabled())
+    async with AsyncExitStack() as stack:
+        vault = Vault.open(home.vault, key)
+        stack.callback(vault.close)
+        reader = Vault.open(home.vault, key, read_only=True)
+        stack.callback(reader.close)
+        custody = Custody.open(home.custody)
+        stack.callback(custody.close)
+        reading = Custody.open(home.custody, read_only=True)
+        stack.callback(reading.close)
+        policy = CarryPolicy(limit=config.carry.max_mb * MEGABYTE)
+        stores = Stores(vault, custody, policy)
+        node = Node(stores, transports, reader=Stores(reader, reading, policy))
+        yield await stack.enter_async_context(node.running())
+
+
+class Node(schema.Service):
+    """A running node behind the local API.
+
+    reader: stores on connections of their own, read in worker threads; None reads from `stores`
+    in the event loop (for virtual time, with stores in memory).
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        transports: list[Transport],
+        *,
+        reader: Stores | None,
+        clock: Clock | None = None,
+        entropy: "OsEntropy | Any" = None,
+        random: Any = None,
+    ) -> None:
+        own = stores.vault.identity.load()
+        if own is None:
+            raise StoreCorrupt("the vault holds no identity")
+        self._own = own
+        self._stores = stores
+        self._reader = reader
+        self._reading = trio.CapacityLimiter(1)
+        self._clock = clock or Clock.resumed(stores.vault.meta.get(KEPT))
+        self.engine = Engine(
+            stores,
+            own,
+            entropy or OsEntropy(),
+            self._clock,
+            transports,
+            random=random or SystemRandom(),
+            inline=reader is None,
+        )
+        self._ask = self.engine.owner.ask
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Node"]:
+        """Run until the context ends; the node's clock is kept at its end."""
+        vault = self._stores.vault
+        lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.engine.run, lanes, _told(vault))
+            try:
+                yield self
+            finally:
+                with trio.move_on_after(1) as last:
+                    last.shield = True
+                    await self._ask(asks.Upkeep())
+                nursery.cancel_scope.cancel()
+
+    async def call(self, request: schema.Request) -> schema.Answer:
+        """Carry out a request. Raises LocalError for what a person can understand."""
+        match request:
+            case schema.Send(to=to, text=text, lifetime=lifetime):
+                message, state = await self._ask(asks.Send(to, text, lifetime))
+                return schema.Sent(id=id_text(message), state=state)
+            case schema.TakeEvents():
+                return await self._take_events(request)
+            case schema.AckEvents(consumer=consumer, cursor=cursor):
+                await self._ask(asks.Acknowledge(consumer, Cursor(cursor)))
+                return schema.Done()
+            case schema.WaitState():
+                return await self._wait_state(request)
+            case schema.GetHistory(contact=contact, limit=limit, before=before):
+                return await self._read(_history, contact, limit, before)
+            case schema.Why(id=prefix):
+                return await self._read(_why, prefix, self._online(), self._clock.wall())
+            case schema.GetStatus():
+                return await self._status()
+            case schema.GetIdentity():
+                return shown_identity(self._own)
+            case schema.GetReady(timeout=timeout):
+                with trio.move_on_after(timeout):
+                    await self.engine.transports.settled()
+                return schema.Ready(ready=self.engine.transports.all_settled)
+            case _:
+                return await self._about_people(request)
+
+    async def _about_people(self, request: schema.Request) -> schema.Answer:
+        pairings = self.engine.pairings
+        match request:
+            case schema.ShowCode(mutual=mutual):
+                shown = await pairings.show(mutual=mutual)
+                await self.engine.peers_changed()
+                return shown
+            case schema.JoinCode(uri=uri, petname=name, pairing=pairing):
+                chosen = await self._free_petname(name)
+                if pairing:
+                    return await pairings.join_mutual(uri, pairing, chosen)
+                joined = await pairings.join(uri, chosen)
+                await self.engine.peers_changed()
+                return joined
+            case schema.NextStep(pairing=pairing, seen=seen, timeout=timeout):
+                return await pairings.next_step(pairing, seen, timeout)
+            case schema.AnswerPairing(pairing=pairing, yes=yes, petname=name):
+                return await pairings.answer(pairing, yes, await self._free_petname(name))
+            case schema.CancelPairing(pairing=pairing):
+                await pairings.cancel(pairing)
+                return schema.Done()
+            case schema.ListContacts():
+                return await self._read(_contacts, self._online())
+            case schema.ContactRef(contact=name):
+                return await self._contact(name)
+            case schema.RenameContact(contact=name, name=new):
+                found = await self._read(_contact_row, name)
+                await self._ask(asks.Rename(found.id, new))
+                return await self._contact(id_text(found.account))
+            case schema.RemoveContact(contact=name):
+                found = await self._read(_contact_row, name)
+                await self._ask(asks.Remove(found.id))
+                return schema.Done()
+            case schema.BlockContact(contact=name, blocked=blocked):
+                found = await self._read(_contact_row, name)
+                await self._ask(asks.Block(found.id, blocked))
+                return await self._contact(name)
+            case schema.VerifyContact(contact=name, matches=matches):
+                found = await self._read(_contact_row, name)
+                await self._ask(asks.Verify(found.id, matches))
+                return await self._contact(name)
+            case _:
+                return await super().call(request)
+
+    # Reading -----------------------------------------------------------------------------------
+
+    async def _read(self, question: "Callable[..., Found]", *args: Any) -> Found:
+        if self._reader is None:
+            await trio.lowlevel.checkpoint()
+            return question(self._stores, *args)
+        return await trio.to_thread.run_sync(question, self._reader, *args, limiter=self._reading)
+
+    def _online(self) -> frozenset[bytes]:
+        """Return the ids of the contacts a link stands with."""
+        links = self.engine.peers.by_device.values()
+        return frozenset(link.device.contact for link in links if link.device is not None)
+
+    async def _contact(self, name: str) -> schema.Contact:
+        return await self._read(_contact, name, self._online())
+
+    async def _free_petname(self, name: str) -> str:
+        """Return a petname in its proper form. Raises InvalidInput when a contact has it."""
+        if not name:
+            return ""
+        chosen = petname(name)
+        if await self._read(_taken, chosen):
+            raise InvalidInput(
+                f'"{chosen}" is already the name of a contact', hint="Choose another petname."
+            )
+        return chosen
+
+    async def _take_events(self, request: schema.TakeEvents) -> schema.Events:
+        with self.engine.listeners.listening() as stored:
+            found = await self._read(_events, request)
+            if not found and request.timeout:
+                with trio.move_on_after(request.timeout):
+                    async for first in stored:
+                        # What came together is handed over together.
+                        found.append(first)
+                        break
+                while found and len(found) < request.limit:
+                    try:
+                        found.append(stored.receive_nowait())
+                    except (trio.WouldBlock, trio.EndOfChannel):
+                        break
+        return schema.Events(events=found)
+
+    async def _wait_state(self, request: schema.WaitState) -> schema.Message:
+        with self.engine.listeners.listening() as stored:
+            message = await self._read(_message, request.id)
+            with trio.move_on_after(request.timeout):
+                while not (reached(message.state, request.state) or final(message.state)):
+                    try:
+                        event = await stored.receive()
+                    except trio.EndOfChannel:
+                        break  # too many events at once; the state is read again below
+                    if event.message is not None and event.message.id == message.id:
+                        message = event.message
+            message = await self._read(_message, request.id)
+        if not reached(message.state, request.state):
+            raise NotDelivered(
+                "not delivered in time" if request.state == "delivered" else "not yet",
+                why=f"it is {message.state}",
+                hint=f"It stays as it is. Details: p2pnode why {message.id[:8]}",
+            )
+        return message
+
+    async def _status(self) -> schema.Status:
+        engine = self.engine
+        counted = await self._read(_counts, self._clock.now().node)
+        names = await self._read(_names)
+        return schema.Status(
+            version=__version__,
+            uptime=round(self._clock.uptime(), 1),
+            contacts=counted.contacts,
+            pending=counted.pending,
+            links=[
+                schema.LinkStatus(
+                    transport=link.transport,
+                    contact=names.get(link.device.contact, "") if link.device else "",
+                    age=round(trio.current_time() - link.established_at, 1),
+                )
+                for link in engine.peers.links.values()
+                if link.established
+            ],
+            outbox=counted.outbox,
+            custody=schema.CustodyStatus(
+                count=counted.custody[0],
+                bytes=counted.custody[1],
+                limit=self._stores.carry.limit,
+            ),
+            transports={
+                one.transport.name: schema.TransportStatus(
+                    state=one.state,
+                    detail=one.detail,
+                    nearby=engine.nearby(one.transport.name),
+                )
+                for one in engine.transports.running
+            },
+            rejected=dict(engine.peers.rejected),
+            warnings=engine.listeners.warnings,
+        )
+
+
+class Counted(NamedTuple):
+    """What `status` counts in the stores."""
+
+    contacts: int
+    pending: int
+    outbox: schema.OutboxStatus
+    custody: tuple[int, int]
+
+
+def _counts(stores: Stores, now: int) -> Counted:
+    contacts = stores.vault.contacts.all()
+    waiting, oldest = stores.vault.outbox.counts()
+    return Counted(
+        contacts=len(contacts),
+        pending=sum(row.state == "pending" for row in contacts),
+        outbox=schema.OutboxStatus(
+            count=waiting, oldest=float(max(0, now - oldest)) if oldest is not None else 0.0
+        ),
+        custody=stores.custody.count_bytes(),
+    )
+
+
+def _names(stores: Stores) -> dict[bytes, str]:
+    return {row.id: row.name for row in stores.vault.contacts.all()}
+
+
+def _taken(stores: Stores, name: str) -> bool:
+    return stores.vault.contacts.by_name(name) is not None
+
+
+def _contact_row(stores: Stores, name: str) -> Any:
+    return views.find_contact(stores.vault, name)
+
+
+def _contact(stores: Stores, name: str, online: frozenset[bytes]) -> schema.Contact:
+    row = views.find_contact(stores.vault, name)
+    return views.contact(row, stores.vault, row.id in online)
+
+
+def _contacts(stores: Stores, online: frozenset[bytes]) -> schema.Contacts:
+    vault = stores.vault
+    return schema.Contacts(
+        contacts=[views.contact(row, vault, row.id in online) for row in vault.contacts.all()]
+    )
+
+
+def _message(stores: Stores, prefix: str) -> schema.Message:
+    row = views.find_message(stores.vault, prefix)
+    return views.message(row, views.petname(stores.vault, row.contact))
+
+
+def _history(stores: Stores, name: str, limit: int, before: str) -> schema.History:
+    vault = stores.vault
+    contact = views.find_contact(vault, name)
+    ref = views.find_message(vault, before).ref if before else None
+    rows = vault.messages.history(contact.id, limit, ref)
+    return schema.History(
+        messages=[
+            views.message(row, contact.name, vault.messages.missing(contact.id, row.heads))
+            for row in rows
+        ]
+    )
+
+
+def _why(stores: Stores, prefix: str, online: frozenset[bytes], now: int) -> schema.Because:
+    row = views.find_message(stores.vault, prefix)
+    return why.because(stores.vault, row, row.contact in online, now)
+
+
+def _events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
+    events = stores.vault.events
+    after = request.after if request.after >= 0 else events.acked(request.consumer)
+    found = (views.event(row, stores.vault) for row in events.after(after, request.limit))
+    return [event for event in found if event is not None]
+
+
+def _told(vault: Vault) -> list[tuple[Any, Any, str, bytes]]:
+    """Return every address a contact's device has told: (device, lane, transport, address)."""
+    told = []
+    for device, transport, addresses in vault.addresses.all():
+        row = vault.devices.get(device)
+        lane = vault.lanes.for_contact(row.contact) if row is not None else None
+        if lane is not None:
+            told += [(device, lane, transport, address) for address in addresses]
+    return told

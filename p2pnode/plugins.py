@@ -1,0 +1,81 @@
+"""Finds the configured transports among the installed plug-ins. Loading runs their code, so only
+configured ones are loaded."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pnode.config import transport_settings
+from p2pnode.errors import ChannelClosed, TransportUnavailable
+from p2pnode.ids import Lane
+from p2pnode.spi.transport import Address, Channel, Check, Host, Transport
+
+GROUP = "p2pnode.transports"
+
+
+def names() -> list[str]:
+    """Return the names of the installed transports."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def load(config: Path, enabled: Mapping[str, dict[str, Any]]) -> list[Transport]:
+    """Return the enabled transports; one that cannot be loaded is there as `Missing`.
+
+    Raises ConfigError for settings its plug-in does not know.
+    """
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    loaded: list[Transport] = []
+    for name, table in enabled.items():
+        try:
+            kind: type[Transport] = found[name].load()
+        except KeyError:
+            loaded.append(Missing(name, "not installed"))
+            continue
+        except ImportError:
+            # A deleted folder leaves its entry point behind; a driver may not be installed.
+            loaded.append(Missing(name, "cannot be loaded"))
+            continue
+        loaded.append(kind(transport_settings(config, name, table, kind.settings_type)))
+    return loaded
+
+
+class Missing(Transport):
+    """Stands for a configured transport that is not there: the node runs on without it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(None)
+        self.name = name  # type: ignore[misc]  # a class attribute for all other transports
+        self._reason = reason
+
+    async def run(
+        self, host: Host, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Say why not."""
+        await trio.lowlevel.checkpoint()
+        raise TransportUnavailable(self._reason)
+
+    async def dial(self, address: Address, lane: Lane | None = None) -> Channel:
+        """Reach nobody."""
+        await trio.lowlevel.checkpoint()
+        raise ChannelClosed
+
+    async def addresses(self, lane: Lane) -> list[Address]:
+        """Be nowhere."""
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def open(self, lane: Lane) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
+    async def revoke(self, lane: Lane) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
+    async def diagnose(self) -> list[Check]:
+        """Tell how to get it."""
+        await trio.lowlevel.checkpoint()
+        return [Check(self.name, "fail", self._reason, f"pip install 'p2pnode[{self.name}]'")]

@@ -1,0 +1,73 @@
+"""What an opened envelope says: one byte of kind, then the MessagePack of that kind's struct.
+
+A kind this version does not know is `Unknown`, not an error, so that newer nodes can say more.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from p2pnode.errors import InvalidInput, RemoteError
+from p2pnode.protocol import limits, wire
+
+
+class Text(wire.Wire, frozen=True):
+    """A message a person wrote or a client sent."""
+
+    id: wire.Bytes16
+    """Chosen by the author, random, unique within the author's account."""
+    clock: wire.Unsigned
+    """One more than the highest clock the author had seen in the conversation."""
+    heads: Annotated[tuple[wire.Bytes16, ...], msgspec.Meta(max_length=limits.MAX_HEADS)]
+    """Ids of the newest messages the author had seen: what this one comes after."""
+    at: wire.Unsigned
+    """The author's wall time in seconds: a caption, never an order."""
+    text: str
+    """At most `limits.MAX_TEXT` bytes of UTF-8."""
+
+
+class Receipts(wire.Wire, frozen=True):
+    """Envelopes that the sender of this has opened and stored, by envelope id."""
+
+    ids: Annotated[tuple[wire.Bytes32, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_IDS)]
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """A kind of content from a newer version."""
+
+    kind: int
+
+
+Content = Text | Receipts
+
+_KINDS: dict[int, type[Text] | type[Receipts]] = {1: Text, 2: Receipts}
+_BYTES = {kind: bytes((number,)) for number, kind in _KINDS.items()}
+
+
+def encode_content(content: Content) -> bytes:
+    """Return the bytes to seal. Raises InvalidInput for a text that is too long or not Unicode."""
+    if isinstance(content, Text):
+        try:
+            length = len(content.text.encode())
+        except UnicodeEncodeError:
+            raise InvalidInput("the text is not valid Unicode") from None
+        if length > limits.MAX_TEXT:
+            raise InvalidInput(
+                "the message is too long",
+                why=f"{length} bytes, at most {limits.MAX_TEXT} fit",
+                hint="Send it in several messages",
+            )
+    return _BYTES[type(content)] + wire.encode(content)
+
+
+def content_untrusted(raw: bytes) -> Content | Unknown:
+    """Return what an opened envelope says. Raises RemoteError when it is malformed."""
+    if not raw:
+        raise RemoteError("empty-content")
+    shape = _KINDS.get(raw[0])
+    if shape is None:
+        return Unknown(raw[0])
+    content = wire.decode_untrusted(raw[1:], shape)
+    if isinstance(content, Text) and len(content.text.encode()) > limits.MAX_TEXT:
+        raise RemoteError("text-too-long")
+    return content

@@ -1,0 +1,1 @@
+"""A channel after the handshake: encrypted, and recognised (contact) or anonymous (stranger)."""

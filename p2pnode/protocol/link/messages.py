@@ -1,0 +1,282 @@
+"""What travels on a link, one message a frame. The first byte is the kind.
+
+Fixed layouts, big-endian, except Hello and Addresses, which carry MessagePack. A message of an
+unknown kind decodes to `Unknown`, so that later versions may add kinds.
+"""
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Annotated
+
+import msgspec
+
+from p2pnode.errors import RemoteError
+from p2pnode.ids import EnvelopeId
+from p2pnode.protocol.limits import (
+    BUCKETS,
+    MAX_ADDRESS,
+    MAX_ADDRESSES,
+    MAX_IDS,
+    MAX_PAIRING,
+    MAX_STATEMENTS,
+    MAX_TRANSPORTS,
+)
+from p2pnode.protocol.wire import Bytes8, Unsigned, Wire, decode_untrusted, encode
+
+TOKEN = 8
+"""Bytes in the token of a ping."""
+
+HELLO = 1024
+"""Bytes of an encoded Hello, always, so that a blank one looks like a full one."""
+
+MAX_AGE = 0xFFFF
+"""Hours an envelope may claim to be old."""
+
+ID = 32
+
+
+class Ping(msgspec.Struct, frozen=True, gc=False):
+    """Asks for a Pong with the same 8-byte token."""
+
+    token: bytes
+
+
+class Pong(msgspec.Struct, frozen=True, gc=False):
+    """Answers a Ping."""
+
+    token: bytes
+
+
+class Statement(Wire, frozen=True):
+    """How far a session has come, as its holder knows: envelopes sealed, highest one opened.
+
+    session: the 8-byte public handle that both ends of the session derive.
+    """
+
+    session: Bytes8
+    sent: Unsigned
+    received: Unsigned
+
+
+class Hello(Wire, frozen=True):
+    """The first message in each direction: link version, feature bits, index statements.
+
+    A stranger's Hello carries no statements and is as long as any other.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)]
+    features: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+    statements: Annotated[tuple[Statement, ...], msgspec.Meta(max_length=MAX_STATEMENTS)]
+
+
+class EnvelopeOut(msgspec.Struct, frozen=True, gc=False):
+    """An envelope, with its age in whole hours. The hot path."""
+
+    age: int
+    raw: bytes
+
+
+class Offer(msgspec.Struct, frozen=True, gc=False):
+    """Envelopes the sender has; 1 to MAX_IDS ids."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
+class Want(msgspec.Struct, frozen=True, gc=False):
+    """Offered envelopes the sender lacks."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """Envelopes that are durable at the sender of this message."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """Envelopes that the sender of this message does not take, with a code 0..255."""
+
+    code: int
+    ids: tuple[EnvelopeId, ...]
+
+
+class Receipts(msgspec.Struct, frozen=True, gc=False):
+    """Envelopes that the sender of this message has opened; only on links with their author."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
+class PairingMessage(msgspec.Struct, frozen=True, gc=False):
+    """Bytes for the pairing machine at the other end, at most 16 KiB."""
+
+    raw: bytes
+
+
+AddressList = Annotated[
+    tuple[Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_ADDRESS)], ...],
+    msgspec.Meta(max_length=MAX_ADDRESSES),
+]
+TransportName = Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
+
+
+class Addresses(Wire, frozen=True):
+    """Where the sender may be reached: for each transport up to 16 opaque addresses."""
+
+    entries: Annotated[
+        tuple[tuple[TransportName, AddressList], ...], msgspec.Meta(max_length=MAX_TRANSPORTS)
+    ]
+
+
+class Bye(msgspec.Struct, frozen=True, gc=False):
+    """The sender closes the link, with a code 0..255."""
+
+    code: int
+
+
+class Unknown(msgspec.Struct, frozen=True, gc=False):
+    """A kind that this version does not know; ignored."""
+
+    kind: int
+
+
+LinkMessage = (
+    Ping
+    | Pong
+    | Hello
+    | EnvelopeOut
+    | Offer
+    | Want
+    | Accepted
+    | Refused
+    | Receipts
+    | PairingMessage
+    | Addresses
+    | Bye
+    | Unknown
+)
+
+PING, PONG, HELLO_KIND, ENVELOPE, OFFER, WANT, ACCEPTED = 1, 2, 3, 4, 5, 6, 7
+REFUSED, RECEIPTS, PAIRING, ADDRESSES, BYE = 8, 9, 10, 11, 12
+
+_ENVELOPE = Struct(">BH")
+_HELLO = Struct(">BH")
+_ID_KINDS: dict[type, int] = {Offer: OFFER, Want: WANT, Accepted: ACCEPTED, Receipts: RECEIPTS}
+
+
+def encode_message(message: LinkMessage) -> bytes:
+    """Return the bytes of a message. Raises ValueError when it breaks one of its own bounds."""
+    if type(message) is EnvelopeOut:
+        if len(message.raw) not in BUCKETS or not 0 <= message.age <= MAX_AGE:
+            raise ValueError("not an envelope")
+        return _ENVELOPE.pack(ENVELOPE, message.age) + message.raw
+    match message:
+        case Offer() | Want() | Accepted() | Receipts():
+            return bytes((_ID_KINDS[type(message)],)) + _joined(message.ids)
+        case Refused():
+            return bytes((REFUSED, message.code)) + _joined(message.ids)
+        case Ping():
+            return bytes((PING,)) + _token(message.token)
+        case Pong():
+            return bytes((PONG,)) + _token(message.token)
+        case Hello():
+            return _padded(encode(message))
+        case PairingMessage():
+            if not 1 <= len(message.raw) <= MAX_PAIRING:
+                raise ValueError("a pairing message has 1 to MAX_PAIRING bytes")
+            return bytes((PAIRING,)) + message.raw
+        case Addresses():
+            return bytes((ADDRESSES,)) + encode(message)
+        case Bye():
+            return bytes((BYE, message.code))
+        case _:
+            raise ValueError("an unknown message cannot be sent")
+
+
+def decode_message_untrusted(raw: bytes) -> LinkMessage:
+    """Return the message in foreign bytes, `Unknown` for a kind this version does not know.
+
+    Raises RemoteError when a known kind is not exactly as laid out.
+    """
+    if not raw:
+        raise RemoteError("empty-message")
+    kind = raw[0]
+    if kind == ENVELOPE:
+        if len(raw) - _ENVELOPE.size not in BUCKETS:
+            raise RemoteError("bad-envelope-size")
+        return EnvelopeOut(raw[1] << 8 | raw[2], raw[_ENVELOPE.size :])
+    decode = _DECODE.get(kind)
+    return Unknown(kind) if decode is None else decode(raw)
+
+
+def _joined(ids: Sequence[bytes]) -> bytes:
+    if not 1 <= len(ids) <= MAX_IDS or any(len(one) != ID for one in ids):
+        raise ValueError("1 to MAX_IDS ids of 32 bytes")
+    return b"".join(ids)
+
+
+def _token(token: bytes) -> bytes:
+    if len(token) != TOKEN:
+        raise ValueError("a token has 8 bytes")
+    return token
+
+
+def _padded(record: bytes) -> bytes:
+    if len(record) > HELLO - _HELLO.size:
+        raise ValueError("too much for one Hello")
+    return (_HELLO.pack(HELLO_KIND, len(record)) + record).ljust(HELLO, b"\0")
+
+
+def _ids_untrusted(raw: bytes, start: int) -> tuple[EnvelopeId, ...]:
+    count, rest = divmod(len(raw) - start, ID)
+    if rest or not 1 <= count <= MAX_IDS:
+        raise RemoteError("bad-ids")
+    return tuple(EnvelopeId(raw[at : at + ID]) for at in range(start, len(raw), ID))
+
+
+def _token_untrusted(raw: bytes) -> bytes:
+    if len(raw) != 1 + TOKEN:
+        raise RemoteError("bad-token")
+    return raw[1:]
+
+
+def _refused_untrusted(raw: bytes) -> Refused:
+    if len(raw) < 2:
+        raise RemoteError("bad-refusal")
+    return Refused(raw[1], _ids_untrusted(raw, 2))
+
+
+def _hello_untrusted(raw: bytes) -> Hello:
+    if len(raw) != HELLO:
+        raise RemoteError("bad-hello-size")
+    end = _HELLO.size + (raw[1] << 8 | raw[2])
+    if end > HELLO or any(raw[end:]):
+        raise RemoteError("bad-padding")
+    return decode_untrusted(raw[_HELLO.size : end], Hello)
+
+
+def _pairing_untrusted(raw: bytes) -> PairingMessage:
+    if not 1 <= len(raw) - 1 <= MAX_PAIRING:
+        raise RemoteError("bad-pairing-size")
+    return PairingMessage(raw[1:])
+
+
+def _bye_untrusted(raw: bytes) -> Bye:
+    if len(raw) != 2:
+        raise RemoteError("bad-bye")
+    return Bye(raw[1])
+
+
+_DECODE: dict[int, Callable[[bytes], LinkMessage]] = {
+    PING: lambda raw: Ping(_token_untrusted(raw)),
+    PONG: lambda raw: Pong(_token_untrusted(raw)),
+    HELLO_KIND: _hello_untrusted,
+    OFFER: lambda raw: Offer(_ids_untrusted(raw, 1)),
+    WANT: lambda raw: Want(_ids_untrusted(raw, 1)),
+    ACCEPTED: lambda raw: Accepted(_ids_untrusted(raw, 1)),
+    REFUSED: _refused_untrusted,
+    RECEIPTS: lambda raw: Receipts(_ids_untrusted(raw, 1)),
+    PAIRING: _pairing_untrusted,
+    ADDRESSES: lambda raw: decode_untrusted(raw[1:], Addresses),
+    BYE: _bye_untrusted,
+}

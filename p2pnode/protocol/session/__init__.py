@@ -1,0 +1,1 @@
+"""End-to-end ratchet state between two devices: records, key chains, listed tags, the ratchet."""

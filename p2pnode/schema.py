@@ -1,0 +1,418 @@
+"""The local API's typed requests, answers and events: what clients and the node agree on.
+
+Every request names its JSON-RPC method and its answer in `METHODS`. Ids are lower-case base32
+text (`p2pnode.ids.id_text`), times are integer Unix seconds of this node's own clock (a caption,
+never an order), durations are seconds. Every answer and event carries `schema: 1`.
+"""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+import msgspec
+
+SCHEMA = 1
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Page = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+Consumer = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+"""Who takes events: each consumer has its own acknowledged cursor."""
+
+MAX_TEXT = 61_440
+"""Bytes of UTF-8 in one message; equals the protocol's bound (a test holds them together)."""
+
+EventKind = Literal[
+    "message.received", "message.state", "contact.paired", "contact.suspect", "contact.changed"
+]
+State = Literal["queued", "handed", "delivered", "read", "expired", "received"]
+"""queued → handed (to n carriers, or to the recipient's own node) → delivered → read | expired;
+a message of somebody else is `received`. States never go back."""
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every request."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every answer and event."""
+
+    schema: int = SCHEMA
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class Asks(Request, Generic[A], frozen=True):
+    """A request whose answer is an `A`: so clients get typed answers from one `call`."""
+
+
+# Identity and status ---------------------------------------------------------------------------
+
+
+class GetIdentity(Asks["Identity"], frozen=True):
+    """Ask who this node is."""
+
+
+class Identity(Answer, frozen=True):
+    """This node's account and device. `name` is a hint given to contacts at pairing."""
+
+    name: str
+    account: str
+    device: str
+    fingerprint: str
+    words: list[str]
+
+
+class GetReady(Asks["Ready"], frozen=True):
+    """Wait until all configured transports have started or failed."""
+
+    timeout: Seconds = 0
+
+
+class Ready(Answer, frozen=True):
+    """Whether they have."""
+
+    ready: bool
+
+
+class GetStatus(Asks["Status"], frozen=True):
+    """Ask how the node is."""
+
+
+class TransportStatus(Answer, frozen=True):
+    """State of one transport; detail is a short constant."""
+
+    state: str
+    detail: str = ""
+    nearby: int = 0
+
+
+class CustodyStatus(Answer, frozen=True):
+    """Envelopes carried, and their bytes."""
+
+    count: int
+    bytes: int
+    limit: int
+
+
+class LinkStatus(Answer, frozen=True):
+    """One link that stands now. contact is empty for an anonymous link."""
+
+    transport: str
+    contact: str
+    age: float
+
+
+class OutboxStatus(Answer, frozen=True):
+    """Own messages under way: how many, and the age in seconds of the oldest."""
+
+    count: int
+    oldest: float
+
+
+class Status(Answer, frozen=True):
+    """The whole picture."""
+
+    version: str
+    uptime: float
+    contacts: int
+    pending: int
+    links: list[LinkStatus]
+    outbox: OutboxStatus
+    custody: CustodyStatus
+    transports: dict[str, TransportStatus]
+    rejected: dict[str, int]
+    """Foreign input refused since start, by reason."""
+    warnings: list[str]
+
+
+# Pairing ---------------------------------------------------------------------------------------
+
+
+class ShowCode(Asks["Pairing"], frozen=True):
+    """Open a pairing and show its code. mutual: both show and scan; needs no common medium."""
+
+    mutual: bool = False
+
+
+class JoinCode(Asks["Pairing"], frozen=True):
+    """Use a code. With `pairing` (of a mutual code shown here) it completes a mutual scan."""
+
+    uri: Annotated[str, msgspec.Meta(max_length=1_024)]
+    petname: Name = ""
+    pairing: str = ""
+
+
+class Pairing(Answer, frozen=True):
+    """An open pairing; uri is empty on the joining side."""
+
+    pairing: str
+    uri: str
+    expires_in: float
+
+
+class NextStep(Asks["PairingStep"], frozen=True):
+    """Wait for the step after the `seen`-th of a pairing."""
+
+    pairing: str
+    seen: int = 0
+    timeout: Seconds = 30
+
+
+class PairingStep(Answer, frozen=True):
+    """A step of a pairing.
+
+    waiting: nobody has come yet (also the answer when the time is over); compare: read the words
+    to each other; confirming: own yes given, the other's is awaited; keys-under-way: mutual scan
+    done, the keys follow over any path; paired; failed (reason is a slug).
+    """
+
+    pairing: str
+    step: int
+    event: Literal["waiting", "compare", "confirming", "keys-under-way", "paired", "failed"]
+    words: list[str] = []
+    emoji: list[str] = []
+    contact: str = ""
+    fingerprint: str = ""
+    reason: str = ""
+
+
+class AnswerPairing(Asks["PairingStep"], frozen=True):
+    """The person's answer to compare; petname names the contact."""
+
+    pairing: str
+    yes: bool
+    petname: Name = ""
+
+
+class CancelPairing(Asks["Done"], frozen=True):
+    """Void a pairing."""
+
+    pairing: str
+
+
+# Contacts --------------------------------------------------------------------------------------
+
+
+class ListContacts(Asks["Contacts"], frozen=True):
+    """Ask for the address book."""
+
+
+class ContactRef(Asks["Contact"], frozen=True):
+    """Ask for one contact, by petname or account id."""
+
+    contact: Name
+
+
+class Contact(Answer, frozen=True):
+    """One contact.
+
+    hint: what it calls itself, made safe to show. state: pending (their yes or keys are awaited),
+    active, blocked, suspect (a rollback or a clone was seen; nothing is sent). verified: how the
+    key was checked (words compared at pairing, codes scanned both ways, or later in person).
+    """
+
+    name: str
+    hint: str
+    account: str
+    fingerprint: str
+    words: list[str]
+    state: Literal["pending", "active", "blocked", "suspect"]
+    verified: Literal["no", "words", "scan", "person"]
+    devices: list[str]
+    last_seen: int | None
+    online: bool
+
+
+class Contacts(Answer, frozen=True):
+    """The address book, sorted by name."""
+
+    contacts: list[Contact]
+
+
+class RenameContact(Asks["Contact"], frozen=True):
+    """Change a petname."""
+
+    contact: Name
+    name: Name
+
+
+class RemoveContact(Asks["Done"], frozen=True):
+    """Forget a contact, its keys, sessions, messages and addresses."""
+
+    contact: Name
+
+
+class BlockContact(Asks["Contact"], frozen=True):
+    """Block or unblock a contact: nothing of it is taken, nothing is sent."""
+
+    contact: Name
+    blocked: bool = True
+
+
+class VerifyContact(Asks["Contact"], frozen=True):
+    """Record that the fingerprint was compared in person, or that it did not match."""
+
+    contact: Name
+    matches: bool
+
+
+class Done(Answer, frozen=True):
+    """It is done."""
+
+    done: bool = True
+
+
+# Messages --------------------------------------------------------------------------------------
+
+
+class Send(Asks["Sent"], frozen=True):
+    """Write to a contact. lifetime: class 0..4 for 1, 3, 7, 14, 30 days."""
+
+    to: Name
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+    lifetime: Annotated[int, msgspec.Meta(ge=0, le=4)] = 3
+
+
+class Sent(Answer, frozen=True):
+    """The message is durable and will travel; `id` names it from now on."""
+
+    id: str
+    state: State
+
+
+class WaitState(Asks["Message"], frozen=True):
+    """Wait until a message has reached a state (or a later one), or the time is over."""
+
+    id: str
+    state: State = "delivered"
+    timeout: Seconds = 30
+
+
+class Message(Answer, frozen=True):
+    """One message. `from` and `to` are petnames, empty for oneself.
+
+    at: when it was written, by the author's clock, a caption; missing: how many messages the
+    author had seen that this node has not.
+    """
+
+    id: str
+    from_: str = msgspec.field(name="from")
+    to: str
+    text: str
+    state: State
+    at: int
+    missing: int = 0
+
+
+class GetHistory(Asks["History"], frozen=True):
+    """Ask for the newest messages with a contact, in causal order; `before` pages back by id."""
+
+    contact: Name
+    limit: Page = 100
+    before: str = ""
+
+
+class History(Answer, frozen=True):
+    """Messages, oldest first."""
+
+    messages: list[Message]
+
+
+class Why(Asks["Because"], frozen=True):
+    """Ask what happened to a message; id may be a unique beginning of four characters or more."""
+
+    id: str
+
+
+class WhyEvent(Answer, frozen=True):
+    """One thing that happened: a constant kind, and a sentence for people."""
+
+    at: int
+    kind: str
+    text: str
+
+
+class Because(Answer, frozen=True):
+    """The events behind a message's state, oldest first, and what it means now."""
+
+    id: str
+    state: State
+    events: list[WhyEvent]
+    summary: str
+
+
+# Events ----------------------------------------------------------------------------------------
+
+
+class TakeEvents(Asks["Events"], frozen=True):
+    """Ask for stored events after the consumer's acknowledged cursor (or after `after`)."""
+
+    consumer: Consumer
+    after: int = -1
+    limit: Page = 100
+    timeout: Seconds = 0
+
+
+class Event(Answer, frozen=True):
+    """A stored event; it comes at least once until its consumer acknowledges it.
+
+    message.received and message.state carry `message`; contact.paired, contact.suspect and
+    contact.changed carry `contact`.
+    """
+
+    cursor: int
+    kind: EventKind
+    at: int
+    message: Message | None = None
+    contact: str = ""
+
+
+class Events(Answer, frozen=True):
+    """Events in order."""
+
+    events: list[Event]
+
+
+class AckEvents(Asks["Done"], frozen=True):
+    """Acknowledge all events up to and including a cursor."""
+
+    consumer: Consumer
+    cursor: int
+
+
+METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
+    "identity.get": (GetIdentity, Identity),
+    "node.ready": (GetReady, Ready),
+    "node.status": (GetStatus, Status),
+    "pair.show": (ShowCode, Pairing),
+    "pair.join": (JoinCode, Pairing),
+    "pair.next": (NextStep, PairingStep),
+    "pair.answer": (AnswerPairing, PairingStep),
+    "pair.cancel": (CancelPairing, Done),
+    "contacts.list": (ListContacts, Contacts),
+    "contacts.get": (ContactRef, Contact),
+    "contacts.rename": (RenameContact, Contact),
+    "contacts.remove": (RemoveContact, Done),
+    "contacts.block": (BlockContact, Contact),
+    "contacts.verify": (VerifyContact, Contact),
+    "message.send": (Send, Sent),
+    "message.wait": (WaitState, Message),
+    "message.history": (GetHistory, History),
+    "message.why": (Why, Because),
+    "events.take": (TakeEvents, Events),
+    "events.ack": (AckEvents, Done),
+}
+"""JSON-RPC method → (request, answer)."""
+
+CALLS: dict[type[Request], tuple[str, type[Answer]]] = {
+    request: (method, answer) for method, (request, answer) in METHODS.items()
+}
+"""The same the other way round: request → (JSON-RPC method, answer)."""
+
+
+class Service:
+    """What the API server needs of a node: one door for every method. `p2pnode.node` derives it."""
+
+    async def call(self, request: Request) -> Answer:
+        """Carry out a request; raises LocalError for what a person can understand."""
+        raise LookupError(type(request).__name__)

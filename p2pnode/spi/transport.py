@@ -1,0 +1,207 @@
+"""The interfaces between the node and its transports.
+
+Two families. A duplex `Transport` announces encounters and incoming channels and dials addresses.
+A simplex `Courier` puts envelopes somewhere and takes them from there. Neither ever sees plaintext,
+keys, contacts or what an envelope means: the node gives them opaque random lanes, frames and files.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NewType, Protocol
+
+import msgspec
+import trio
+
+from p2pnode.ids import Lane
+
+Address = NewType("Address", bytes)
+"""Opaque bytes (at most 256) that tell a transport where a node may be reached. A hint only."""
+
+TransportState = Literal["off", "starting", "up", "degraded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the node must know of a medium.
+
+    mtu: bytes in a frame the medium carries at once; larger frames (up to `MAX_FRAME`) are the
+        channel's business to split and join. Under 2,048 the link uses small recognition pages.
+    reliable: every frame arrives or the channel ends.
+    ordered: frames arrive in the order they were sent.
+    metered: bytes cost money or battery.
+    latency: "low" (under 50 ms), "medium" (under 1 s), "high" (more).
+    """
+
+    mtu: int
+    reliable: bool
+    ordered: bool
+    metered: bool
+    latency: Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of a diagnosis: what was looked at, how it is, and what would mend it."""
+
+    name: str
+    result: Literal["ok", "warn", "fail", "skip"]
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An envelope in a courier's hands: its bytes and its age in whole hours."""
+
+    envelope: bytes
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """What a courier has written: number of envelopes and bytes."""
+
+    envelopes: int
+    size: int
+
+
+class Channel(ABC):
+    """A raw path for frames, unauthenticated, to one node.
+
+    A frame is 1 to `p2pnode.spi.transport.MAX_FRAME` bytes. One task sends and one receives at a
+    time. After `aclose`, or when the medium or the other side ends it, both raise ChannelClosed.
+    """
+
+    traits: Traits
+
+    @abstractmethod
+    async def send(self, frame: bytes) -> None:
+        """Send one frame; waits while the medium is busy.
+
+        Raises ChannelClosed, and ValueError for a frame that is empty or too large. A cancel in the
+        middle of a frame may end the channel.
+        """
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """Return the next whole frame; a cancelled wait loses none.
+
+        Raises ChannelClosed; a frame that is empty, oversized or torn ends the channel.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End the channel on both sides; never raises; may be called again."""
+
+
+MAX_FRAME = 66_560
+"""Bytes in one frame; equals the protocol's bound of the same name (a test holds them together)."""
+
+MAX_ADDRESS = 256
+"""Bytes in one address."""
+
+
+class Host(Protocol):
+    """What the node offers to a running transport."""
+
+    def encountered(self, address: Address, *, after: float = 0.0) -> None:
+        """Say that a node may be reached at address; dial it after that many seconds.
+
+        Said again, it is a fresh hint.
+        """
+        ...
+
+    def lost(self, address: Address) -> None:
+        """Say that the address is gone, as far as the medium tells."""
+        ...
+
+    async def incoming(self, channel: Channel, lane: Lane | None = None) -> None:
+        """Hand over a channel the other side opened; the node owns it from here on.
+
+        lane: under which address of ours it came, where the medium tells. Waits while the node is
+        busy; the node closes what is too many.
+        """
+        ...
+
+    def report(self, state: TransportState, detail: str = "") -> None:
+        """Tell the transport's state; detail is short, constant, and names nobody."""
+        ...
+
+    async def load(self, name: str) -> bytes | None:
+        """Return what was saved under name in this transport's private part of the vault."""
+        ...
+
+    async def save(self, name: str, value: bytes) -> None:
+        """Keep value (at most 64 KiB) under name, durably; an empty value deletes it."""
+        ...
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a transport's own table in the configuration; defaults must work."""
+
+
+class Diagnosable(ABC):
+    """What both families share."""
+
+    name: ClassVar[str]
+    """Name in the configuration, in `status`, and of the plug-in's entry point."""
+
+    settings_type: ClassVar[type[Settings]] = Settings
+
+    def __init__(self, settings: Any) -> None:
+        """Keep the settings (an instance of `settings_type`); must not touch the medium."""
+        self.settings = settings
+
+    @abstractmethod
+    async def diagnose(self) -> list[Check]:
+        """Look at the medium and tell what is well and what is not. Works without `run`."""
+
+
+class Transport(Diagnosable):
+    """A duplex medium."""
+
+    @abstractmethod
+    async def run(
+        self, host: Host, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve the medium until cancelled; calls task_status.started() when it listens.
+
+        Where the medium may come later (no network up yet) it starts `degraded` and waits. Reports
+        "starting" first and "off" last. Cancellation releases everything and ends all channels;
+        after it `run` may be called again. Raises TransportUnavailable when it cannot work here.
+        """
+
+    @abstractmethod
+    async def dial(self, address: Address, lane: Lane | None = None) -> Channel:
+        """Open a channel.
+
+        Raises ChannelClosed when nobody answers, when a bad address came, or without `run`.
+        """
+
+    @abstractmethod
+    async def addresses(self, lane: Lane) -> list[Address]:
+        """Return where the holder of this lane may reach us (at most 16); told in-band only.
+
+        Empty for a lane that is not open.
+        """
+
+    @abstractmethod
+    async def open(self, lane: Lane) -> None:
+        """Begin to serve a lane; again is harmless."""
+
+    @abstractmethod
+    async def revoke(self, lane: Lane) -> None:
+        """Stop serving a lane and forget all that belongs to it; unknown is harmless."""
+
+
+class Courier(Diagnosable):
+    """A simplex medium: places that hold parcels."""
+
+    @abstractmethod
+    async def put(self, place: str, parcels: Sequence[Parcel]) -> Deposit:
+        """Write parcels to a place, atomically; again with the same ones adds nothing."""
+
+    @abstractmethod
+    def take(self, place: str) -> AsyncIterator[Parcel]:
+        """Yield every whole parcel found in a place; damaged ones are passed over."""

@@ -1,0 +1,244 @@
+"""Tables contacts, devices and addresses: the address book."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from p2pnode.ids import ContactId, DeviceId, SessionRef, id_text
+from p2pnode.protocol.link.keys import LinkKey
+from p2pnode.protocol.names import fold
+from p2pnode.store.database import Row
+from p2pnode.store.records import ContactRow, DeviceRow
+from p2pnode.store.table import Exported, Table, decoded
+
+_encoder = msgspec.msgpack.Encoder()
+_link_decoder = msgspec.msgpack.Decoder(LinkKey)
+_addresses_decoder = msgspec.msgpack.Decoder(list[bytes])
+
+_CONTACT = "id, account, name, hint, state, verified, created, expires, confirm, alice"
+_DEVICE = "id, contact, certificate, link, session, last_seen, stated_sent, stated_received, reset"
+
+
+def _contact(row: Row) -> ContactRow:
+    id_, account, name, hint, state, verified, created, expires, confirm, alice = row
+    return ContactRow(
+        id_, account, name, hint, state, verified, created, expires, confirm, alice == 1
+    )
+
+
+def _device(row: Row) -> DeviceRow:
+    id_, contact, certificate, link, session, seen, sent, received, reset = row
+    key = decoded(_link_decoder, link)
+    return DeviceRow(id_, contact, certificate, key, session, seen, sent, received, reset)
+
+
+class Contacts(Table):
+    """The people in the address book."""
+
+    TABLES = ("contacts",)
+
+    def add(self, row: ContactRow) -> None:
+        """Add a contact; its id, account and folded name must be new."""
+        self._db.run(
+            f"INSERT INTO contacts ({_CONTACT}, fold) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            (*msgspec.structs.astuple(row), fold(row.name)),
+        )
+
+    def get(self, id: ContactId) -> ContactRow | None:
+        """Return a contact by its id on this node."""
+        row = self._db.row(f"SELECT {_CONTACT} FROM contacts WHERE id=?", (id,))
+        return None if row is None else _contact(row)
+
+    def by_name(self, name: str) -> ContactRow | None:
+        """Return the contact whose petname is the same as name under folding."""
+        row = self._db.row(f"SELECT {_CONTACT} FROM contacts WHERE fold=?", (fold(name),))
+        return None if row is None else _contact(row)
+
+    def by_account(self, account: bytes) -> ContactRow | None:
+        """Return the contact with this account."""
+        row = self._db.row(f"SELECT {_CONTACT} FROM contacts WHERE account=?", (account,))
+        return None if row is None else _contact(row)
+
+    def all(self) -> list[ContactRow]:
+        """Return all contacts, sorted by folded name."""
+        return [
+            _contact(row) for row in self._db.rows(f"SELECT {_CONTACT} FROM contacts ORDER BY fold")
+        ]
+
+    def expiring(self, now: int) -> list[ContactRow]:
+        """Return the contacts whose `expires` has come."""
+        rows = self._db.rows(
+            f"SELECT {_CONTACT} FROM contacts WHERE expires<=? ORDER BY expires", (now,)
+        )
+        return [_contact(row) for row in rows]
+
+    def update(self, row: ContactRow) -> None:
+        """Replace everything about a contact but its id."""
+        self._db.run(
+            "UPDATE contacts SET account=?, name=?, hint=?, state=?, verified=?, created=?,"
+            " expires=?, confirm=?, alice=?, fold=? WHERE id=?",
+            (*msgspec.structs.astuple(row)[1:], fold(row.name), row.id),
+        )
+
+    def remove(self, id: ContactId) -> None:
+        """Delete a contact with all that belongs to it, in all tables."""
+        self._db.run("DELETE FROM contacts WHERE id=?", (id,))
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return the address book without keys."""
+        known = self.all() if contact is None else [self.get(contact)]
+        return {
+            "contacts": [
+                {
+                    "account": id_text(row.account),
+                    "name": row.name,
+                    "hint": row.hint,
+                    "state": row.state,
+                    "verified": row.verified,
+                    "created": row.created,
+                }
+                for row in known
+                if row is not None
+            ]
+        }
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete one contact, or the whole address book."""
+        if contact is None:
+            self._clear()
+        else:
+            self.remove(contact)
+
+
+class Devices(Table):
+    """The devices of contacts: what a link needs to know of them."""
+
+    TABLES = ("devices",)
+
+    def add(self, row: DeviceRow) -> None:
+        """Add a device of a contact."""
+        self._db.run(
+            f"INSERT INTO devices ({_DEVICE}) VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                row.id,
+                row.contact,
+                row.certificate,
+                _encoder.encode(row.link),
+                row.session,
+                row.last_seen,
+                row.stated_sent,
+                row.stated_received,
+                row.reset,
+            ),
+        )
+
+    def get(self, id: DeviceId) -> DeviceRow | None:
+        """Return a device by its id."""
+        row = self._db.row(f"SELECT {_DEVICE} FROM devices WHERE id=?", (id,))
+        return None if row is None else _device(row)
+
+    def of_contact(self, contact: ContactId) -> list[DeviceRow]:
+        """Return a contact's devices, oldest first."""
+        rows = self._db.rows(
+            f"SELECT {_DEVICE} FROM devices WHERE contact=? ORDER BY ref", (contact,)
+        )
+        return [_device(row) for row in rows]
+
+    def all(self) -> list[DeviceRow]:
+        """Return all devices, oldest first."""
+        return [
+            _device(row) for row in self._db.rows(f"SELECT {_DEVICE} FROM devices ORDER BY ref")
+        ]
+
+    def set_link(self, id: DeviceId, link: LinkKey) -> None:
+        """Keep the link key as it stands now."""
+        self._db.run("UPDATE devices SET link=? WHERE id=?", (_encoder.encode(link), id))
+
+    def set_seen(self, id: DeviceId, at: int) -> None:
+        """Note when a link with the device last stood."""
+        self._db.run("UPDATE devices SET last_seen=? WHERE id=?", (at, id))
+
+    def set_session(self, id: DeviceId, ref: SessionRef | None) -> None:
+        """Say which session envelopes for the device are sealed with."""
+        self._db.run("UPDATE devices SET session=? WHERE id=?", (ref, id))
+
+    def set_stated(self, id: DeviceId, sent: int, received: int) -> None:
+        """Keep the highest indexes the device has stated."""
+        self._db.run(
+            "UPDATE devices SET stated_sent=?, stated_received=? WHERE id=?", (sent, received, id)
+        )
+
+    def remove(self, id: DeviceId) -> None:
+        """Delete a device with its sessions, tags, addresses and waiting envelopes."""
+        self._db.run("DELETE FROM devices WHERE id=?", (id,))
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return which devices are known, without keys."""
+        known = self.all() if contact is None else self.of_contact(contact)
+        return {"devices": [{"id": id_text(row.id), "last_seen": row.last_seen} for row in known]}
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete a contact's devices, or all."""
+        if contact is None:
+            self._clear()
+        else:
+            self._db.run("DELETE FROM devices WHERE contact=?", (contact,))
+
+
+class Addresses(Table):
+    """Where devices say they may be reached, for each transport: hints only."""
+
+    TABLES = ("addresses",)
+
+    def set(self, device: DeviceId, transport: str, addresses: Sequence[bytes]) -> None:
+        """Replace what is known for one device and transport."""
+        self._db.run(
+            "INSERT INTO addresses (device, transport, addresses) VALUES (?,?,?)"
+            " ON CONFLICT (device, transport) DO UPDATE SET addresses=excluded.addresses",
+            (device, transport, _encoder.encode(list(addresses))),
+        )
+
+    def get(self, device: DeviceId, transport: str) -> list[bytes]:
+        """Return what is known, in the order it was given."""
+        raw = self._db.value(
+            "SELECT addresses FROM addresses WHERE device=? AND transport=?", (device, transport)
+        )
+        return [] if raw is None else decoded(_addresses_decoder, raw)
+
+    def all(self) -> list[tuple[DeviceId, str, list[bytes]]]:
+        """Return everything that is known: (device, transport, addresses)."""
+        return [
+            (DeviceId(device), transport, decoded(_addresses_decoder, raw))
+            for device, transport, raw in self._db.rows(
+                "SELECT device, transport, addresses FROM addresses ORDER BY ref"
+            )
+        ]
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return the addresses, as hex."""
+        rows = self._db.rows(
+            "SELECT device, transport, addresses FROM addresses"
+            " WHERE ?1 IS NULL OR device IN (SELECT id FROM devices WHERE contact=?1)"
+            " ORDER BY ref",
+            (contact,),
+        )
+        return {
+            "addresses": [
+                {
+                    "device": id_text(device),
+                    "transport": transport,
+                    "addresses": [address.hex() for address in decoded(_addresses_decoder, raw)],
+                }
+                for device, transport, raw in rows
+            ]
+        }
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete the addresses of a contact's devices, or all."""
+        if contact is None:
+            self._clear()
+        else:
+            self._db.run(
+                "DELETE FROM addresses WHERE device IN (SELECT id FROM devices WHERE contact=?)",
+                (contact,),
+            )

@@ -1,0 +1,243 @@
+"""Custody: the envelopes this node carries for others and, as copies, for itself.
+
+The file has no key and tells nothing about its owner: ids, tags and sealed bytes that any carrier
+sees. `source` is eight random-looking bytes that stand for the link an envelope came by; only the
+vault knows what they mean. It can be used while the vault is locked.
+
+Lifetime is counted as age carried along, never by a sender's clock. Custody has a clock of its own
+that adds what passes between the times it is told, and nothing when those go back; so an envelope
+neither lives on because a clock was set back, nor is it told from when it came by.
+"""
+
+from collections.abc import Iterable, Sequence
+from heapq import merge
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from p2pnode.ids import EnvelopeId
+from p2pnode.protocol import limits
+from p2pnode.store.database import Database, Savepoint, Schema, Transaction
+from p2pnode.store.migrations import custody_0001
+
+SCHEMA = Schema("custody", 0x70327063, (custody_0001.SQL,))
+
+HOUR = 3600
+"""Seconds in an hour: ages are told and stated in whole ones."""
+
+REMOVED_AT_ONCE = 512
+"""Rows one `expire` removes of each kind at most, so that it never holds a turn up for long."""
+
+
+class Candidate(NamedTuple):
+    """An envelope that could make room: seconds of age, bytes, and its source."""
+
+    id: EnvelopeId
+    age: int
+    size: int
+    source: bytes
+
+
+class Custody:
+    """The store of carried envelopes. Writing needs `transaction()`; reading does not.
+
+    `now` is seconds of a clock that may jump, but always of the same one; ages are whole hours.
+    Every method may raise StoreError. Not for two threads at once.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._db = database
+        row = database.row("SELECT elapsed, told FROM clock")
+        assert row is not None  # the schema puts it there
+        self._elapsed: int = row[0]
+        self._told: int | None = row[1]
+
+    @classmethod
+    def create(cls, path: Path) -> "Custody":
+        """Make a new custody file. Raises StoreError when there is one already."""
+        return cls(Database.create(path, SCHEMA))
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> "Custody":
+        """Open a custody file. Raises StoreCorrupt, StoreTooNew, StoreFull or StoreError."""
+        return cls(Database.open(path, SCHEMA, read_only=read_only))
+
+    @classmethod
+    def memory(cls) -> "Custody":
+        """Return a custody store that lives in memory alone: same code, nothing durable."""
+        return cls(Database.memory(SCHEMA))
+
+    def transaction(self) -> Transaction:
+        """Return a context whose writes become durable together at its end, or not at all."""
+        return self._db.transaction()
+
+    def savepoint(self) -> Savepoint:
+        """Return a context, within a transaction, that an exception undoes alone."""
+        return self._db.savepoint()
+
+    def close(self) -> None:
+        """Close the file; again is harmless."""
+        self._db.close()
+
+    # Keeping -----------------------------------------------------------------------------------
+
+    def has(self, id: EnvelopeId) -> bool:
+        """Tell whether an envelope is here or refused: it was here and its lifetime is over."""
+        row = self._db.row(
+            "SELECT tag IS NOT NULL, lifetime, first FROM envelopes WHERE id=?", (id,)
+        )
+        return row is not None and bool(row[0] or self._over(row[1], row[2]))
+
+    def put(
+        self,
+        id: EnvelopeId,
+        tag: bytes,
+        raw: bytes,
+        lifetime: int,
+        age: int,
+        source: bytes,
+        now: int,
+    ) -> None:
+        """Keep an envelope that came at `age` hours; again only lowers its age.
+
+        Lowest claim wins, so nobody can end an envelope early by calling it old; no claim makes it
+        younger than since its first sight here, so nobody can make it immortal.
+        """
+        elapsed = self._advance(now)
+        born = elapsed - age * HOUR
+        known = self._db.row(
+            "SELECT ref, tag, born, first, source FROM envelopes WHERE id=?", (id,)
+        )
+        if known is None:
+            ref = self._db.insert(
+                "INSERT INTO envelopes (id, tag, size, lifetime, born, first, source)"
+                " VALUES (?,?,?,?,?,?,?)",
+                (id, tag, len(raw), lifetime, born, elapsed, source),
+            )
+        else:
+            ref, held, was_born, first, _ = known
+            younger = min(max(born, was_born), first)
+            if held is not None:
+                if younger > was_born:
+                    self._db.run("UPDATE envelopes SET born=? WHERE ref=?", (younger, ref))
+                return
+            if self._over(lifetime, first):
+                return
+            self._db.run(
+                "UPDATE envelopes SET tag=?, born=?, source=? WHERE ref=?",
+                (tag, younger, source, ref),
+            )
+        self._db.run("INSERT INTO bodies (ref, raw) VALUES (?,?)", (ref, raw))
+        self._count(source, 1, len(raw))
+
+    def remove(self, ids: Iterable[EnvelopeId]) -> None:
+        """Let envelopes go; what is unknown is passed over. They may come again in their time."""
+        for id_ in ids:
+            row = self._db.row(
+                "SELECT ref, size, source FROM envelopes WHERE id=? AND tag IS NOT NULL", (id_,)
+            )
+            if row is not None:
+                self._drop(*row)
+
+    def expire(self, now: int) -> int:
+        """Let go of what has reached its lifetime; return how many. Forgets old ids as well.
+
+        At most `REMOVED_AT_ONCE` of each lifetime; call again when that many went.
+        """
+        elapsed = self._advance(now)
+        self._db.run("UPDATE clock SET elapsed=?, told=?", (elapsed, now))
+        gone = 0
+        for lifetime, seconds in enumerate(limits.LIFETIMES):
+            for row in self._db.rows(
+                "SELECT ref, size, source FROM envelopes"
+                " WHERE tag IS NOT NULL AND lifetime=? AND born<=? ORDER BY born LIMIT ?",
+                (lifetime, elapsed - seconds, REMOVED_AT_ONCE),
+            ):
+                self._drop(*row)
+                gone += 1
+            self._db.run(
+                "DELETE FROM envelopes WHERE ref IN (SELECT ref FROM envelopes"
+                " WHERE tag IS NULL AND lifetime=? AND first<=? ORDER BY first LIMIT ?)",
+                (lifetime, elapsed - 2 * seconds, REMOVED_AT_ONCE),
+            )
+        return gone
+
+    # Finding -----------------------------------------------------------------------------------
+
+    def get(self, id: EnvelopeId) -> tuple[bytes, int] | None:
+        """Return an envelope's bytes and its age in whole hours, as of the last time told."""
+        row = self._db.row(
+            "SELECT raw, born FROM envelopes JOIN bodies USING (ref) WHERE id=?",
+            (id,),
+        )
+        return None if row is None else (row[0], (self._elapsed - row[1]) // HOUR)
+
+    def by_tag(self, tag: bytes) -> list[tuple[EnvelopeId, bytes]]:
+        """Return the (id, bytes) of the envelopes under a tag: one, or forgeries as well."""
+        rows = self._db.rows(
+            "SELECT id, raw FROM envelopes JOIN bodies USING (ref) WHERE tag=? ORDER BY ref", (tag,)
+        )
+        return [(EnvelopeId(id_), raw) for id_, raw in rows]
+
+    def by_tags(self, tags: Iterable[bytes]) -> list[tuple[EnvelopeId, bytes]]:
+        """Return the (id, bytes) of all envelopes under these tags."""
+        return [found for tag in tags for found in self.by_tag(tag)]
+
+    def ids(self, after: int, limit: int) -> list[tuple[int, EnvelopeId]]:
+        """Return the next (row number, id) after row `after`, in the order they came."""
+        rows = self._db.rows(
+            "SELECT ref, id FROM envelopes WHERE ref>? AND tag IS NOT NULL ORDER BY ref LIMIT ?",
+            (after, limit),
+        )
+        return [(ref, EnvelopeId(id_)) for ref, id_ in rows]
+
+    def candidates(self, limit: int) -> list[Candidate]:
+        """Return the oldest envelopes: what could go first when room is needed."""
+        queues: list[Sequence[tuple[int, bytes, int, bytes]]] = [
+            self._db.rows(
+                "SELECT born, id, size, source FROM envelopes"
+                " WHERE tag IS NOT NULL AND lifetime=? ORDER BY born LIMIT ?",
+                (lifetime, limit),
+            )
+            for lifetime in range(len(limits.LIFETIMES))
+        ]
+        return [
+            Candidate(EnvelopeId(id_), self._elapsed - born, size, source)
+            for born, id_, size, source in islice(merge(*queues), limit)
+        ]
+
+    def count_bytes(self) -> tuple[int, int]:
+        """Return how many envelopes are here, and their bytes."""
+        row = self._db.row("SELECT coalesce(sum(count), 0), coalesce(sum(bytes), 0) FROM sources")
+        assert row is not None  # an aggregate has one row
+        return row[0], row[1]
+
+    def source_bytes(self, source: bytes) -> int:
+        """Return the bytes of the envelopes from one source."""
+        found: int | None = self._db.value("SELECT bytes FROM sources WHERE source=?", (source,))
+        return found or 0
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _advance(self, now: int) -> int:
+        """Move custody's clock on to `now` and return it."""
+        if self._told is not None:
+            self._elapsed += max(0, now - self._told)
+        self._told = now
+        return self._elapsed
+
+    def _over(self, lifetime: int, first: int) -> bool:
+        return self._elapsed - first >= limits.LIFETIMES[lifetime]
+
+    def _drop(self, ref: int, size: int, source: bytes) -> None:
+        self._db.run("DELETE FROM bodies WHERE ref=?", (ref,))
+        self._db.run("UPDATE envelopes SET tag=NULL WHERE ref=?", (ref,))
+        self._count(source, -1, -size)
+
+    def _count(self, source: bytes, count: int, size: int) -> None:
+        self._db.run(
+            "INSERT INTO sources (source, count, bytes) VALUES (?,?,?) ON CONFLICT (source)"
+            " DO UPDATE SET count=count+excluded.count, bytes=bytes+excluded.bytes",
+            (source, count, size),
+        )

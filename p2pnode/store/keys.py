@@ -1,0 +1,245 @@
+"""How the vault's key is kept: a small versioned file beside the vault.
+
+The key is 32 random bytes. A passphrase (through Argon2id, RFC 9106) or a key file wraps it with
+XChaCha20-Poly1305; the file's whole head is associated data, so nothing in it can be changed
+unnoticed. Without either, the key lies in the file as it is, for machines whose disk is trusted or
+encrypted otherwise. A checksum over everything tells damage from a wrong passphrase.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+from nacl import pwhash, utils
+
+from p2pnode.errors import (
+    InvalidInput,
+    RemoteError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreTooNew,
+    VaultLocked,
+    WrongPassphrase,
+)
+from p2pnode.protocol import primitives
+
+Kind = Literal["passphrase", "key-file", "none"]
+
+MAGIC = b"p2pnode vault key\n"
+VERSION = 1
+KEY = 32
+SALT = 16
+CHECKSUM = 16
+
+MIN_KEY_FILE = 32
+MAX_KEY_FILE = 1_048_576
+"""Bytes of a key file: at least a whole key, at most what is read into memory at once."""
+
+MAX_FILE = 1024
+"""Bytes of the vault's key file."""
+
+MAX_PASSES = 64
+MAX_MEMORY = 4 * 1024**3
+"""What a key file may ask of Argon2id: a tampered one must not stop the machine."""
+
+_KEY_FILE_LABEL = b"p2pnode key file"
+_CHECKSUM_LABEL = b"p2pnode key sum"
+
+
+class Cost(NamedTuple):
+    """What one guess at a passphrase costs: passes, and bytes of memory."""
+
+    passes: int
+    memory: int
+
+
+MODERATE = Cost(pwhash.argon2id.OPSLIMIT_MODERATE, pwhash.argon2id.MEMLIMIT_MODERATE)
+"""3 passes over 256 MiB: about half a second on a laptop, a few on a small board."""
+
+
+class _Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What is authenticated with the key: how it is wrapped. Unused values are 0 or empty."""
+
+    kind: Kind
+    passes: int
+    memory: int
+    salt: bytes
+    nonce: bytes
+
+
+class _File(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The file after magic and version: the encoded head, the (wrapped) key, the checksum."""
+
+    head: bytes
+    key: bytes
+    checksum: bytes
+
+
+def create(
+    path: Path,
+    *,
+    passphrase: bytes | None,
+    key_file: Path | None = None,
+    cost: Cost = MODERATE,
+) -> bytes:
+    """Make a new vault key, keep it at path (mode 0600, atomically), and return its 32 bytes.
+
+    Raises InvalidInput (both or an empty secret, a short key file), StoreError (one is there
+    already, or the disk refuses).
+    """
+    if path.exists():
+        raise StoreError("there is a vault key already", why=str(path))
+    key = utils.random(KEY)
+    kind: Kind = "none"
+    if passphrase is not None and key_file is not None:
+        raise InvalidInput("give a passphrase or a key file, not both")
+    if passphrase is not None:
+        if not passphrase:
+            raise InvalidInput("the passphrase is empty")
+        kind = "passphrase"
+    elif key_file is not None:
+        kind = "key-file"
+    passes, memory = cost if kind == "passphrase" else (0, 0)
+    wrapped = kind != "none"
+    head = _Head(
+        kind,
+        passes,
+        memory,
+        utils.random(SALT) if wrapped else b"",
+        utils.random(primitives.NONCE) if wrapped else b"",
+    )
+    encoded = msgspec.msgpack.encode(head)
+    if wrapped:
+        wrapping = _wrapping_key(head, passphrase, key_file)
+        stored = primitives.seal(wrapping, head.nonce, key, _associated(encoded))
+    else:
+        stored = key
+    file = _File(encoded, stored, _checksum(encoded, stored))
+    _write(path, MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(file))
+    return key
+
+
+def kind(path: Path) -> Kind:
+    """Return what unlocks the vault. Raises StoreError, StoreCorrupt or StoreTooNew."""
+    return _read(path)[0].kind
+
+
+def unlock(path: Path, *, passphrase: bytes | None, key_file: Path | None = None) -> bytes:
+    """Return the vault's 32-byte key.
+
+    Raises VaultLocked (the secret it needs is not given), WrongPassphrase (it does not fit, or the
+    file was tampered with), StoreCorrupt (the file is damaged), StoreTooNew, StoreError.
+    """
+    head, encoded, stored = _read(path)
+    if head.kind == "none":
+        return stored
+    if head.kind == "passphrase" and passphrase is None:
+        raise VaultLocked("the vault is locked", hint="Give its passphrase")
+    if head.kind == "key-file" and key_file is None:
+        raise VaultLocked("the vault is locked", hint="Give its key file")
+    wrapping = _wrapping_key(head, passphrase, key_file)
+    try:
+        return primitives.open_sealed(wrapping, head.nonce, stored, _associated(encoded))
+    except RemoteError:
+        what = "passphrase" if head.kind == "passphrase" else "key file"
+        raise WrongPassphrase(
+            f"this {what} does not open the vault", hint="Nothing was changed; try again"
+        ) from None
+
+
+def _wrapping_key(head: _Head, passphrase: bytes | None, key_file: Path | None) -> bytes:
+    if head.kind == "passphrase":
+        assert passphrase is not None  # seen to by the callers
+        try:
+            return pwhash.argon2id.kdf(
+                primitives.KEY, passphrase, head.salt, head.passes, head.memory
+            )
+        except (MemoryError, RuntimeError) as error:
+            raise StoreError(
+                "the passphrase could not be checked",
+                why=f"it takes {head.memory >> 20} MiB of memory",
+            ) from error
+    assert key_file is not None
+    try:
+        with key_file.open("rb") as file:
+            secret = file.read(MAX_KEY_FILE + 1)
+    except OSError as error:
+        raise InvalidInput("the key file cannot be read", why=str(error)) from None
+    if not MIN_KEY_FILE <= len(secret) <= MAX_KEY_FILE:
+        raise InvalidInput(f"a key file has {MIN_KEY_FILE} to {MAX_KEY_FILE} random bytes")
+    return primitives.digest(_KEY_FILE_LABEL, head.salt, secret)
+
+
+def _associated(head: bytes) -> bytes:
+    return MAGIC + bytes([VERSION]) + head
+
+
+def _checksum(head: bytes, stored: bytes) -> bytes:
+    return primitives.digest(_CHECKSUM_LABEL, bytes([VERSION]), head, stored, size=CHECKSUM)
+
+
+def _read(path: Path) -> tuple[_Head, bytes, bytes]:
+    """Return head, encoded head and stored key of a sound file."""
+    try:
+        with path.open("rb") as source:
+            raw = source.read(MAX_FILE + 1)
+    except OSError as error:
+        raise StoreError("the vault's key file cannot be read", why=str(error)) from None
+    damaged = StoreCorrupt(
+        "the vault's key file is damaged", hint="Put back the copy from your backup"
+    )
+    if not raw.startswith(MAGIC) or len(raw) <= len(MAGIC) or len(raw) > MAX_FILE:
+        raise damaged
+    if raw[len(MAGIC)] > VERSION:
+        raise StoreTooNew(
+            "the vault's key file was written by a newer p2pnode",
+            hint="Install that version again",
+        )
+    try:
+        file = msgspec.msgpack.decode(raw[len(MAGIC) + 1 :], type=_File)
+        head = msgspec.msgpack.decode(file.head, type=_Head)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise damaged from None
+    wrapped = head.kind != "none"
+    sizes = (KEY + primitives.AEAD_TAG, SALT, primitives.NONCE) if wrapped else (KEY, 0, 0)
+    if (
+        raw[len(MAGIC)] != VERSION
+        or file.checksum != _checksum(file.head, file.key)
+        or (len(file.key), len(head.salt), len(head.nonce)) != sizes
+        or (head.kind == "passphrase" and not _affordable(head))
+    ):
+        raise damaged
+    return head, file.head, file.key
+
+
+def _affordable(head: _Head) -> bool:
+    return (
+        pwhash.argon2id.OPSLIMIT_MIN <= head.passes <= MAX_PASSES
+        and pwhash.argon2id.MEMLIMIT_MIN <= head.memory <= MAX_MEMORY
+    )
+
+
+def _write(path: Path, raw: bytes) -> None:
+    """Write a new file so that after a power cut it is whole or absent."""
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno == 28:
+            raise StoreFull("the disk is full, no key was kept", hint="Make room") from None
+        raise StoreError("the vault's key cannot be kept", why=str(error)) from None

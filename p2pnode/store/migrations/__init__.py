@@ -1,0 +1,1 @@
+"""Numbered schema steps, one module each; a step that was released never changes."""

@@ -1,0 +1,154 @@
+"""Tables outbox and opened: own envelopes under way, and the ids of those opened here."""
+
+import msgspec
+
+from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId, id_text
+from p2pnode.protocol import limits
+from p2pnode.store.database import Row
+from p2pnode.store.records import OutboxRow
+from p2pnode.store.table import Exported, Table
+
+EXPIRED_AT_ONCE = 256
+"""Rows `Outbox.expired` returns at most, so that a turn stays short; the rest come next time."""
+
+_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted"
+
+
+def _outbox(row: Row) -> OutboxRow:
+    envelope, message, pairing, device, raw, lifetime, age, born, accepted = row
+    return OutboxRow(envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1)
+
+
+class Outbox(Table):
+    """Own mail: durable here alone until its recipient says it has come."""
+
+    TABLES = ("outbox",)
+
+    def add(self, row: OutboxRow) -> int:
+        """Keep an envelope; return its row number, which is never used again."""
+        dies = row.born + limits.LIFETIMES[row.lifetime] - row.age * 3600
+        return self._db.insert(
+            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (*msgspec.structs.astuple(row), dies),
+        )
+
+    def get(self, envelope: EnvelopeId) -> OutboxRow | None:
+        """Return an envelope's row."""
+        row = self._db.row(f"SELECT {_OUTBOX} FROM outbox WHERE envelope=?", (envelope,))
+        return None if row is None else _outbox(row)
+
+    def for_device(self, device: DeviceId, after: int, limit: int) -> list[tuple[int, EnvelopeId]]:
+        """Return the next (row number, id) for a device after row `after`, accepted or not."""
+        rows = self._db.rows(
+            "SELECT ref, envelope FROM outbox WHERE device=? AND ref>? ORDER BY ref LIMIT ?",
+            (device, after, limit),
+        )
+        return [(ref, EnvelopeId(envelope)) for ref, envelope in rows]
+
+    def for_pairing(self, pairing: PairingId) -> list[tuple[int, EnvelopeId]]:
+        """Return the (row number, id) of all envelopes of a pairing, oldest first."""
+        rows = self._db.rows(
+            "SELECT ref, envelope FROM outbox WHERE pairing=? ORDER BY ref", (pairing,)
+        )
+        return [(ref, EnvelopeId(envelope)) for ref, envelope in rows]
+
+    def by_message(self, message: int) -> list[EnvelopeId]:
+        """Return the envelopes that carry a message: one for each device, oldest first."""
+        rows = self._db.rows("SELECT envelope FROM outbox WHERE message=? ORDER BY ref", (message,))
+        return [EnvelopeId(envelope) for (envelope,) in rows]
+
+    def accept(self, envelope: EnvelopeId) -> bool:
+        """Note that the recipient's own node has an envelope; False when that was known."""
+        return bool(
+            self._db.change(
+                "UPDATE outbox SET accepted=1 WHERE envelope=? AND accepted=0", (envelope,)
+            )
+        )
+
+    def remove(self, envelope: EnvelopeId) -> None:
+        """Delete an envelope that has come, or is over."""
+        self._db.run("DELETE FROM outbox WHERE envelope=?", (envelope,))
+
+    def counts(self) -> tuple[int, int | None]:
+        """Return how many envelopes are under way, and when the oldest was born."""
+        row = self._db.row(
+            "SELECT count(*), (SELECT born FROM outbox ORDER BY ref LIMIT 1) FROM outbox"
+        )
+        assert row is not None  # an aggregate has one row
+        return row[0], row[1]
+
+    def expired(self, now: int) -> list[OutboxRow]:
+        """Return envelopes whose lifetime is over, oldest first; at most `EXPIRED_AT_ONCE`."""
+        rows = self._db.rows(
+            f"SELECT {_OUTBOX} FROM outbox WHERE dies<=? ORDER BY dies LIMIT ?",
+            (now, EXPIRED_AT_ONCE),
+        )
+        return [_outbox(row) for row in rows]
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return what is under way, without the sealed bytes."""
+        rows = self._db.rows(
+            "SELECT envelope, device, lifetime, born, accepted FROM outbox"
+            " WHERE ?1 IS NULL OR device IN (SELECT id FROM devices WHERE contact=?1)"
+            " ORDER BY ref",
+            (contact,),
+        )
+        return {
+            "outbox": [
+                {
+                    "envelope": id_text(envelope),
+                    "device": id_text(device or b""),
+                    "lifetime": lifetime,
+                    "born": born,
+                    "accepted": bool(accepted),
+                }
+                for envelope, device, lifetime, born, accepted in rows
+            ]
+        }
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete what is under way to a contact, or all."""
+        if contact is None:
+            self._clear()
+        else:
+            self._db.run(
+                "DELETE FROM outbox WHERE device IN (SELECT id FROM devices WHERE contact=?1)"
+                " OR message IN (SELECT ref FROM messages WHERE contact=?1)",
+                (contact,),
+            )
+
+
+class Opened(Table):
+    """Ids of envelopes opened here, so that a second copy is known."""
+
+    TABLES = ("opened",)
+
+    def add(self, envelope: EnvelopeId, device: DeviceId, expires: int) -> None:
+        """Note an opened envelope and its author's device; again is harmless."""
+        self._db.run(
+            "INSERT OR IGNORE INTO opened (envelope, device, expires) VALUES (?,?,?)",
+            (envelope, device, expires),
+        )
+
+    def has(self, envelope: EnvelopeId) -> DeviceId | None:
+        """Return the author's device of an envelope opened here."""
+        found = self._db.value("SELECT device FROM opened WHERE envelope=?", (envelope,))
+        return None if found is None else DeviceId(found)
+
+    def expire(self, now: int) -> int:
+        """Forget ids whose envelopes nobody can carry any more; return how many."""
+        return self._db.change("DELETE FROM opened WHERE expires<=?", (now,))
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return nothing: ids of opened envelopes say nothing to a person."""
+        return {}
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete the ids of a contact's envelopes, or all."""
+        if contact is None:
+            self._clear()
+        else:
+            self._db.run(
+                "DELETE FROM opened WHERE device IN (SELECT id FROM devices WHERE contact=?)",
+                (contact,),
+            )

@@ -1,0 +1,136 @@
+"""The rows of the vault as frozen records.
+
+Ids are the typed bytes of `p2pnode.ids`. Times are integer seconds: `created`, `at`, `arrived` and
+`last_seen` are captions by the wall clock, `expires` and `born` count in whatever clock the turns
+pass (the node's own, which never goes back); the store only ever compares them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from p2pnode.ids import (
+    AccountId,
+    ContactId,
+    Cursor,
+    DeviceId,
+    EnvelopeId,
+    Lane,
+    MessageId,
+    PairingId,
+    SessionRef,
+)
+from p2pnode.protocol.delivery import State
+from p2pnode.protocol.link.keys import LinkKey
+from p2pnode.schema import EventKind
+
+ContactState = Literal["pending", "active", "blocked", "suspect"]
+Verified = Literal["no", "words", "scan", "person"]
+PairingKind = Literal["show", "join", "mutual"]
+
+
+class ContactRow(msgspec.Struct, frozen=True):
+    """An address-book entry.
+
+    name: petname, unique under folding. hint: what it calls itself. expires: when a pending
+    contact is given up. confirm: the key of the confirmation still to be answered, b"" when done.
+    alice: which part we played in the pairing.
+    """
+
+    id: ContactId
+    account: AccountId
+    name: str
+    hint: str
+    state: ContactState
+    verified: Verified
+    created: int
+    expires: int | None
+    confirm: bytes
+    alice: bool
+
+
+class DeviceRow(msgspec.Struct, frozen=True):
+    """A contact's device: certificate (as received), link key, session, and what it last stated.
+
+    reset: the encoded secrets that allow a session reset with this device.
+    """
+
+    id: DeviceId
+    contact: ContactId
+    certificate: bytes
+    link: LinkKey
+    session: SessionRef | None
+    last_seen: int | None
+    stated_sent: int
+    stated_received: int
+    reset: bytes
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """A message of a conversation.
+
+    ref: row number, None before it is stored. device: the author's device when not mine.
+    heads: 16-byte message ids. at: the author's wall clock; arrived: ours. handed: how many
+    carriers have accepted a copy.
+    """
+
+    ref: int | None
+    contact: ContactId
+    id: MessageId
+    mine: bool
+    device: DeviceId | None
+    text: str
+    heads: tuple[bytes, ...]
+    clock: int
+    at: int
+    arrived: int
+    state: State
+    lifetime: int
+    handed: int
+
+
+class OutboxRow(msgspec.Struct, frozen=True):
+    """An envelope of our own under way: for a message, a pairing, or neither (receipts).
+
+    device: whom it is for; None while only a pairing knows. lifetime: class 0..4. age: hours it
+    claimed at birth. accepted: whether the recipient's own node has it.
+    """
+
+    envelope: EnvelopeId
+    message: int | None
+    pairing: PairingId | None
+    device: DeviceId | None
+    raw: bytes
+    lifetime: int
+    age: int
+    born: int
+    accepted: bool
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """A stored event; message is a MessageRow.ref."""
+
+    cursor: Cursor
+    kind: EventKind
+    at: int
+    message: int | None
+    contact: ContactId | None
+
+
+class PairingRow(msgspec.Struct, frozen=True):
+    """An open pairing; record is the encoded state of its machine."""
+
+    id: PairingId
+    kind: PairingKind
+    phase: str
+    record: bytes
+    petname: str
+    expires: int
+
+
+class LaneRow(msgspec.Struct, frozen=True):
+    """Whom a lane belongs to: a contact or a pairing."""
+
+    lane: Lane
+    contact: ContactId | None
+    pairing: PairingId | None

@@ -1,0 +1,50 @@
+"""What the owners of tables share: each keeps one kind of personal data, all of it."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from p2pnode.errors import StoreCorrupt
+from p2pnode.ids import ContactId
+from p2pnode.store.database import Database
+
+Record = TypeVar("Record")
+
+Exported = dict[str, list[dict[str, Any]]]
+"""Table name → rows as plain values; ids are base32 text."""
+
+
+def decoded(decoder: msgspec.msgpack.Decoder[Record], raw: bytes | None) -> Record:
+    """Return a record kept as MessagePack. Raises StoreCorrupt when it is none, or gone."""
+    try:
+        return decoder.decode(raw or b"")
+    except msgspec.MsgspecError as error:
+        raise StoreCorrupt("a record of the vault cannot be read", why=str(error)) from None
+
+
+class Table(ABC):
+    """The one module that reads and writes its tables.
+
+    Methods that write need an open transaction of the vault. Every method may raise StoreError.
+    """
+
+    TABLES: ClassVar[tuple[str, ...]]
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    @abstractmethod
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return what is kept about a contact, or all of it, for the person it belongs to.
+
+        Keys and secrets stay out: a copy of ratchet state is a way to break it.
+        """
+
+    @abstractmethod
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete what is kept about a contact, or all of it."""
+
+    def _clear(self) -> None:
+        for table in self.TABLES:
+            self._db.run(f"DELETE FROM {table}")

@@ -1,0 +1,126 @@
+"""The vault: all private state of a node in one encrypted file, as tables with owners.
+
+One `Vault` writes; others opened with `read_only=True` read what was committed. None of them may be
+used by two threads at once.
+"""
+
+from pathlib import Path
+
+from p2pnode.errors import StoreError
+from p2pnode.ids import ContactId
+from p2pnode.protocol.identity import Own
+from p2pnode.store.contacts import Addresses, Contacts, Devices
+from p2pnode.store.database import Database, Savepoint, Schema, Transaction
+from p2pnode.store.events import Events
+from p2pnode.store.identity import Identity, Meta
+from p2pnode.store.messages import Messages, Traces
+from p2pnode.store.migrations import vault_0001
+from p2pnode.store.outbox import Opened, Outbox
+from p2pnode.store.pairings import Lanes, Pairings
+from p2pnode.store.private import Private
+from p2pnode.store.sessions import Sessions, Tags
+from p2pnode.store.table import Exported, Table
+
+SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL,))
+
+
+class Vault:
+    """The private state of a node. Writing needs `transaction()`; reading does not."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.meta = Meta(database)
+        self.identity = Identity(database)
+        self.contacts = Contacts(database)
+        self.devices = Devices(database)
+        self.addresses = Addresses(database)
+        self.sessions = Sessions(database)
+        self.tags = Tags(database)
+        self.messages = Messages(database)
+        self.outbox = Outbox(database)
+        self.opened = Opened(database)
+        self.traces = Traces(database)
+        self.events = Events(database)
+        self.pairings = Pairings(database)
+        self.lanes = Lanes(database)
+        self.private = Private(database)
+
+    @classmethod
+    def create(cls, path: Path, key: bytes) -> "Vault":
+        """Make a new vault file encrypted with a 32-byte key. Raises StoreError if one is there."""
+        return cls(Database.create(path, SCHEMA, key))
+
+    @classmethod
+    def open(cls, path: Path, key: bytes, *, read_only: bool = False) -> "Vault":
+        """Open a vault. Raises StoreCorrupt, StoreTooNew, StoreFull or StoreError."""
+        return cls(Database.open(path, SCHEMA, key, read_only=read_only))
+
+    @classmethod
+    def memory(cls) -> "Vault":
+        """Return a vault that lives in memory alone: same code, nothing durable."""
+        return cls(Database.memory(SCHEMA))
+
+    def transaction(self) -> Transaction:
+        """Return a context whose writes become durable together at its end, or not at all.
+
+        Any StoreError inside, even one that was caught, fails all of it.
+        """
+        return self.database.transaction()
+
+    def savepoint(self) -> Savepoint:
+        """Return a context, within a transaction, that an exception undoes alone.
+
+        The exception is raised again. A StoreError spoils the whole transaction.
+        """
+        return self.database.savepoint()
+
+    def close(self) -> None:
+        """Close the file; again is harmless."""
+        self.database.close()
+
+    @property
+    def owners(self) -> tuple[Table, ...]:
+        """The owners of all tables, those first whose rows belong to those of later ones."""
+        return (
+            self.traces,
+            self.events,
+            self.outbox,
+            self.opened,
+            self.messages,
+            self.tags,
+            self.sessions,
+            self.addresses,
+            self.devices,
+            self.lanes,
+            self.pairings,
+            self.contacts,
+            self.private,
+            self.identity,
+            self.meta,
+        )
+
+    def export(self, contact: ContactId | None = None) -> Exported:
+        """Return what is kept about a contact, or everything, without keys and secrets."""
+        found: Exported = {}
+        for owner in reversed(self.owners):
+            found |= owner.export(contact)
+        return found
+
+    def erase(self, contact: ContactId | None = None) -> None:
+        """Delete everything about a contact, or everything."""
+        for owner in self.owners:
+            owner.erase(contact)
+
+
+def salvage(path: Path, key: bytes) -> Own | None:
+    """Return who this node is from a damaged vault, as far as its bytes still tell."""
+    try:
+        database = Database.open(path, SCHEMA, key, read_only=True)
+    except StoreError:
+        return None
+    try:
+        return Identity(database).load()
+    except StoreError:
+        return None
+    finally:
+        database.close()

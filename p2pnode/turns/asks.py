@@ -1,0 +1,273 @@
+"""Everything that can ask for a turn. One frozen record each; bytes in it are still foreign
+where the field says raw."""
+
+from dataclasses import dataclass
+
+from p2pnode.ids import ContactId, Cursor, DeviceId, EnvelopeId, PairingId
+from p2pnode.protocol.link.messages import Addresses, Statement
+from p2pnode.protocol.pairing.agreement import Agreed, Half
+from p2pnode.protocol.pairing.code import Code
+from p2pnode.store.records import Verified
+
+LinkId = int
+"""Number of a link in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A client writes to a contact, by its petname or account id."""
+
+    to: str
+    text: str
+    lifetime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An envelope came over a link; device and contact are None on links of strangers."""
+
+    link: LinkId
+    device: DeviceId | None
+    contact: ContactId | None
+    age: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The other side of a link names envelopes it could send."""
+
+    link: LinkId
+    device: DeviceId | None
+    ids: tuple[EnvelopeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A contact's device says that envelopes are durable there, or opened (`receipts`)."""
+
+    device: DeviceId
+    ids: tuple[EnvelopeId, ...]
+    receipts: bool
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A link is about to be proven with link key `proven`; keep the step first."""
+
+    device: DeviceId
+    proven: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetBaselines:
+    """What devices' statements will be checked against; asked before our proof leaves."""
+
+    devices: tuple[DeviceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Highest index opened from a device, and the highest it ever stated, at one moment."""
+
+    received: int
+    stated_sent: int
+    stated_received: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """A link with a contact's device stands."""
+
+    device: DeviceId
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A device's index statements, with the baseline taken before."""
+
+    device: DeviceId
+    statements: tuple[Statement, ...]
+    baseline: Baseline
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A device told where it may be reached."""
+
+    device: DeviceId
+    addresses: Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The next page of envelopes for a device, after outbox row `after`."""
+
+    device: DeviceId
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """The bytes of some own envelopes."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShowMutual:
+    """A code for a mutual scan is shown; its keys must last until the other's have come."""
+
+    id: PairingId
+    code: Code
+    half: Half
+
+
+@dataclass(frozen=True, slots=True)
+class EndPairing:
+    """A durable pairing is given up."""
+
+    id: PairingId
+
+
+@dataclass(frozen=True, slots=True)
+class GetPeers:
+    """Who may be recognised: devices with their link keys, and mutual pairings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Our person said yes: keep a pending contact. theirs: the other's yes is here already."""
+
+    pairing: PairingId
+    agreed: Agreed
+    petname: str
+    theirs: bool
+    verified: Verified
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """A device sent its confirmation of a pairing (raw)."""
+
+    link: LinkId
+    device: DeviceId
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The other person said no after ours had said yes."""
+
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class BeginMutual:
+    """The other's code was scanned while ours is shown: both scans make a mutual pairing."""
+
+    id: PairingId
+    code: Code
+    petname: str
+
+
+@dataclass(frozen=True, slots=True)
+class MutualBacklog:
+    """The envelopes of a mutual pairing."""
+
+    id: PairingId
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Change a petname."""
+
+    contact: ContactId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Forget a contact and all that belongs to it."""
+
+    contact: ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Block or unblock a contact."""
+
+    contact: ContactId
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """The fingerprint was compared in person."""
+
+    contact: ContactId
+    matches: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """A consumer has taken events up to a cursor."""
+
+    consumer: str
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """Time has passed: expire what is over, keep the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavePrivate:
+    """A transport keeps something."""
+
+    transport: str
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPrivate:
+    """A transport asks for what it kept."""
+
+    transport: str
+    name: str
+
+
+Ask = (
+    Send
+    | Arrived
+    | Offered
+    | Acknowledged
+    | Step
+    | GetBaselines
+    | LinkUp
+    | Stated
+    | Told
+    | Backlog
+    | Fetch
+    | ShowMutual
+    | EndPairing
+    | GetPeers
+    | Keep
+    | Confirm
+    | Refused
+    | BeginMutual
+    | MutualBacklog
+    | Rename
+    | Remove
+    | Block
+    | Verify
+    | Acknowledge
+    | Upkeep
+    | SavePrivate
+    | LoadPrivate
+)

@@ -1,0 +1,101 @@
+"""Many turns, one transaction: the only way anything durable happens.
+
+Up to 64 waiting asks share a transaction, with a savepoint each. An error of a turn (a local or a
+remote one) undoes that turn alone. Any store error undoes the whole batch: a full disk makes the
+database roll back everything, and a turn that then went on would write outside a transaction.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from p2pnode.errors import LocalError, RemoteError, StoreError
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.turns import (
+    asks,
+    contacts,
+    delivery,
+    links,
+    mutual,
+    pairing,
+    private,
+    receive,
+    send,
+    upkeep,
+)
+from p2pnode.turns.effects import Decision, Effect
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.stores import Stores
+
+BATCH = 64
+"""Asks in one transaction at most."""
+
+Turn = Callable[[Stores, Any, Moment, Entropy], Decision]
+
+TURNS: dict[type, Turn] = {
+    asks.Send: send.send,
+    asks.Arrived: receive.arrived,
+    asks.Offered: lambda s, a, n, e: receive.offered(s, a),
+    asks.Acknowledged: lambda s, a, n, e: delivery.acknowledged(s, a, n),
+    asks.Backlog: lambda s, a, n, e: delivery.backlog(s, a),
+    asks.Fetch: lambda s, a, n, e: delivery.fetch(s, a, n),
+    asks.Step: lambda s, a, n, e: links.step(s, a),
+    asks.GetBaselines: lambda s, a, n, e: links.baselines(s, a),
+    asks.LinkUp: lambda s, a, n, e: links.up(s, a, n),
+    asks.Stated: lambda s, a, n, e: links.stated(s, a, n),
+    asks.Told: lambda s, a, n, e: links.told(s, a),
+    asks.ShowMutual: lambda s, a, n, e: mutual.show(s, a, n),
+    asks.EndPairing: lambda s, a, n, e: mutual.end(s, a),
+    asks.GetPeers: lambda s, a, n, e: links.peers(s),
+    asks.Keep: pairing.keep,
+    asks.Confirm: pairing.confirmed,
+    asks.Refused: lambda s, a, n, e: pairing.refused(s, a),
+    asks.BeginMutual: mutual.begin_mutual,
+    asks.MutualBacklog: lambda s, a, n, e: mutual.backlog(s, a, n),
+    asks.Rename: lambda s, a, n, e: contacts.rename(s, a, n),
+    asks.Remove: lambda s, a, n, e: contacts.remove(s, a),
+    asks.Block: lambda s, a, n, e: contacts.block(s, a, n),
+    asks.Verify: lambda s, a, n, e: contacts.verify(s, a, n),
+    asks.Acknowledge: lambda s, a, n, e: private.acknowledge(s, a),
+    asks.SavePrivate: lambda s, a, n, e: private.save(s, a),
+    asks.LoadPrivate: lambda s, a, n, e: private.load(s, a),
+    asks.Upkeep: lambda s, a, n, e: upkeep.upkeep(s, n),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one ask: an answer or an error, and effects (none after an error)."""
+
+    answer: Any
+    error: LocalError | RemoteError | None
+    effects: tuple[Effect, ...]
+
+
+def commit(
+    stores: Stores, batch: Sequence[asks.Ask], now: Moment, entropy: Entropy
+) -> list[Outcome]:
+    """Run the asks in one transaction and return their outcomes in order, all durable.
+
+    A store error becomes the outcome of every ask of the batch. Custody is committed first: an
+    envelope that is in both stores is harmless, one that is in neither would be lost.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        with stores.vault.transaction(), stores.custody.transaction():
+            for ask in batch:
+                outcomes.append(_turn(stores, ask, now, entropy))
+    except StoreError as error:
+        return [Outcome(None, error, ()) for _ in batch]
+    return outcomes
+
+
+def _turn(stores: Stores, ask: asks.Ask, now: Moment, entropy: Entropy) -> Outcome:
+    try:
+        with stores.vault.savepoint():
+            decision = TURNS[type(ask)](stores, ask, now, entropy)
+    except StoreError:
+        raise
+    except (LocalError, RemoteError) as error:
+        return Outcome(None, error, ())
+    return Outcome(decision.answer, None, decision.effects)

@@ -1,0 +1,107 @@
+"""The address book: renamed, verified, blocked, removed, made active."""
+
+import msgspec
+
+from p2pnode.errors import InvalidInput, UnknownContact
+from p2pnode.ids import ContactId
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.protocol.names import petname
+from p2pnode.schema import EventKind
+from p2pnode.store.records import ContactRow
+from p2pnode.store.vault import Vault
+from p2pnode.turns import note
+from p2pnode.turns.asks import Block, Remove, Rename, Verify
+from p2pnode.turns.effects import Cut, Decision, Effect, LaneRevoked, Paired, PeersChanged
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.send import seal_waiting
+from p2pnode.turns.stores import Stores
+
+
+def activate(vault: Vault, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
+    """Make a pending contact active: both said yes. What was written meanwhile is sealed."""
+    # The vault may hold a newer row than the caller read; its confirmation key must survive.
+    row = vault.contacts.get(contact.id) or contact
+    vault.contacts.update(msgspec.structs.replace(row, state="active"))
+    return [
+        note.about_contact(vault, "contact.paired", contact.id, now),
+        Paired(contact.id, row.account, row.name),
+        PeersChanged(),
+        *seal_waiting(vault, contact.id, now, entropy),
+    ]
+
+
+def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
+    """Change a petname. Raises InvalidInput when it is taken or cannot be a name."""
+    row = _existing(stores.vault, ask.contact)
+    name = petname(ask.name)
+    holder = stores.vault.contacts.by_name(name)
+    if holder is not None and holder.id != row.id:
+        raise InvalidInput(f'"{name}" is already the name of a contact', hint="Choose another.")
+    stores.vault.contacts.update(msgspec.structs.replace(row, name=name))
+    return _changed(stores.vault, row.id, now)
+
+
+def remove(stores: Stores, ask: Remove) -> Decision:
+    """Forget a contact, keys first, with all messages, envelopes and addresses."""
+    _existing(stores.vault, ask.contact)
+    return Decision(effects=tuple(forget(stores.vault, ask.contact)))
+
+
+def forget(vault: Vault, contact: ContactId) -> list[Effect]:
+    """Remove a contact and everything of it; return what the engine must end."""
+    effects: list[Effect] = [Cut(device.id) for device in vault.devices.of_contact(contact)]
+    lane = vault.lanes.for_contact(contact)
+    if lane is not None:
+        effects.append(LaneRevoked(lane))
+    vault.erase(contact)
+    return [*effects, PeersChanged()]
+
+
+def block(stores: Stores, ask: Block, now: Moment) -> Decision:
+    """Block or unblock. Raises InvalidInput for a contact that is not yet one."""
+    row = _existing(stores.vault, ask.contact)
+    if row.state == "pending":
+        raise InvalidInput(
+            f"{row.name} is not paired yet", hint=f"Instead: p2pnode contacts remove {row.name}"
+        )
+    state = "blocked" if ask.blocked else "active"
+    if (row.state == "blocked") == ask.blocked:
+        return Decision()
+    stores.vault.contacts.update(msgspec.structs.replace(row, state=state))
+    cuts = tuple(Cut(device.id) for device in stores.vault.devices.of_contact(row.id))
+    changed = _changed(stores.vault, row.id, now)
+    return Decision(effects=(*changed.effects, *cuts, PeersChanged()))
+
+
+def verify(stores: Stores, ask: Verify, now: Moment) -> Decision:
+    """Record a comparison of fingerprints in person.
+
+    A match also lifts a suspicion: the person has met the other and decides to go on. The index
+    statements start anew from what the device says next. A mismatch stops the contact.
+    """
+    vault = stores.vault
+    row = _existing(vault, ask.contact)
+    if row.state == "pending" and not vault.devices.of_contact(row.id):
+        raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
+    if not ask.matches:
+        vault.contacts.update(msgspec.structs.replace(row, state="suspect", verified="no"))
+        return _changed(vault, row.id, now, "contact.suspect")
+    state = "active" if row.state == "suspect" else row.state
+    vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person"))
+    for device in vault.devices.of_contact(row.id):
+        vault.devices.set_stated(device.id, 0, 0)
+    changed = _changed(vault, row.id, now)
+    return Decision(effects=(*changed.effects, PeersChanged()))
+
+
+def _existing(vault: Vault, contact: ContactId) -> ContactRow:
+    row = vault.contacts.get(contact)
+    if row is None:
+        raise UnknownContact("this contact is gone", hint="See: p2pnode contacts list")
+    return row
+
+
+def _changed(
+    vault: Vault, contact: ContactId, now: Moment, kind: EventKind = "contact.changed"
+) -> Decision:
+    return Decision(effects=(note.about_contact(vault, kind, contact, now),))

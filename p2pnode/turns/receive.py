@@ -1,0 +1,219 @@
+"""An envelope arrives: for us, for a pairing of ours, or to be carried."""
+
+from typing import Literal
+
+import msgspec
+
+from p2pnode.errors import RemoteError
+from p2pnode.ids import DeviceId, EnvelopeId, MessageId, SessionRef
+from p2pnode.protocol import limits
+from p2pnode.protocol.content import Text, content_untrusted
+from p2pnode.protocol.conversation import check_place_untrusted
+from p2pnode.protocol.custody import Usage, admits
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
+from p2pnode.protocol.link.messages import Accepted, Receipts, Refused, Want
+from p2pnode.protocol.primitives import prf
+from p2pnode.protocol.session.ratchet import open_untrusted
+from p2pnode.protocol.session.records import TagRow
+from p2pnode.store.records import ContactRow, MessageRow
+from p2pnode.turns import note
+from p2pnode.turns.asks import Arrived, Offered
+from p2pnode.turns.contacts import activate
+from p2pnode.turns.effects import Charge, Decision, Effect, Receipt, Tell
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.mutual import arrived_for_pairing
+from p2pnode.turns.stores import Stores
+
+REFUSED_NO_ROOM = 1
+"""Refusal code: this node will not carry the envelope now."""
+
+
+def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Decision:
+    """Open an envelope that is for us; otherwise carry it when policy allows.
+
+    Junk under a tag of ours uses nothing up and is treated like any foreign envelope, so that a
+    peer cannot learn from our answer that the tag was ours. Raises RemoteError for a malformed
+    envelope.
+    """
+    outer = parse_untrusted(ask.raw)
+    envelope = envelope_id(ask.raw)
+    known = _known(stores, ask.device, envelope)
+    if known is not None:
+        answer = Receipts((envelope,)) if known == "opened" else Accepted((envelope,))
+        return Decision(effects=(Tell(ask.link, answer),))
+    effects: list[Effect] = []
+    try:
+        if (mine := _open(stores, outer, envelope, now, entropy)) is not None:
+            if not any(isinstance(effect, Receipt) for effect in mine):
+                mine.append(Tell(ask.link, Accepted((envelope,))))
+            return Decision(effects=tuple(mine))
+        pairing = arrived_for_pairing(stores, outer, now, entropy)
+        if pairing is not None:
+            return Decision(effects=(*pairing, Tell(ask.link, Accepted((envelope,)))))
+    except RemoteError as error:
+        effects.append(Charge(ask.link, error.reason))
+    effects.append(_carry(stores, ask, outer, envelope, now))
+    return Decision(effects=tuple(effects))
+
+
+def offered(stores: Stores, ask: Offered) -> Decision:
+    """Say which offered envelopes are wanted; those known already are acknowledged again."""
+    wanted: list[EnvelopeId] = []
+    receipts: list[EnvelopeId] = []
+    held: list[EnvelopeId] = []
+    for envelope in ask.ids:
+        known = _known(stores, ask.device, envelope)
+        {None: wanted, "opened": receipts, "held": held}[known].append(envelope)
+    kinds = ((Receipts, receipts), (Accepted, held), (Want, wanted))
+    return Decision(effects=tuple(Tell(ask.link, kind(tuple(ids))) for kind, ids in kinds if ids))
+
+
+def _known(
+    stores: Stores, device: DeviceId | None, envelope: EnvelopeId
+) -> Literal["opened", "held"] | None:
+    """Say whether an envelope was opened (and came from this device), or is held, or neither.
+
+    Only its author learns that an envelope was opened; to others it is one that is held.
+    """
+    author = stores.vault.opened.has(envelope)
+    if author is not None:
+        return "opened" if author == device else "held"
+    return "held" if stores.custody.has(envelope) else None
+
+
+def _open(
+    stores: Stores, outer: Outer, envelope: EnvelopeId, now: Moment, entropy: Entropy
+) -> list[Effect] | None:
+    """Open an envelope under a listed tag; None when the tag is not ours (any more).
+
+    Then open what had come before its turn: when the listing moves, envelopes in custody may have
+    become ours. Raises RemoteError when it does not authenticate.
+    """
+    hit = stores.vault.tags.find(outer.tag)
+    if hit is None:
+        return None
+    ref, row = hit
+    opened = _open_one(stores, ref, row, outer, envelope, now, entropy)
+    if opened is None:
+        return None
+    effects, listed = opened
+    while listed:
+        found = stores.custody.by_tags([tag.tag for tag in listed])
+        listed = []
+        for early, raw in found:
+            early_outer = parse_untrusted(raw)
+            early_hit = stores.vault.tags.find(early_outer.tag)
+            if early_hit is None:
+                continue
+            try:
+                more = _open_one(
+                    stores, early_hit[0], early_hit[1], early_outer, early, now, entropy
+                )
+            except RemoteError as error:
+                effects.append(Charge(None, error.reason))
+                continue
+            if more is not None:
+                effects += more[0]
+                listed += more[1]
+    return effects
+
+
+def _open_one(
+    stores: Stores,
+    ref: SessionRef,
+    row: TagRow,
+    outer: Outer,
+    envelope: EnvelopeId,
+    now: Moment,
+    entropy: Entropy,
+) -> tuple[list[Effect], list[TagRow]] | None:
+    """Open one envelope and keep everything it changes; None when its contact is blocked."""
+    vault = stores.vault
+    device = vault.devices.get(vault.sessions.device(ref))
+    contact = vault.contacts.get(device.contact) if device is not None else None
+    if device is None or contact is None or contact.state == "blocked":
+        return None
+    opened = open_untrusted(vault.sessions.load(ref), row, outer, entropy=entropy)
+    vault.sessions.save(ref, opened.session)
+    vault.tags.remove(row.tag)
+    if opened.listed:
+        vault.tags.add(ref, opened.listed, now.node + limits.SKIPPED_LIFETIME)
+    for chain, first in opened.forget:
+        vault.tags.forget(ref, chain, first)
+    if opened.skipped:
+        vault.tags.prune(ref, limits.MAX_SKIPPED)
+    vault.opened.add(envelope, device.id, now.node + 2 * limits.LIFETIMES[-1])
+    effects: list[Effect] = []
+    if contact.state == "pending":
+        # Only who has our yes and has given theirs can seal for this session.
+        effects += activate(vault, contact, now, entropy)
+    effects += _content(stores, contact, device.id, opened.content, outer.lifetime, envelope, now)
+    return effects, opened.listed
+
+
+def _content(
+    stores: Stores,
+    contact: ContactRow,
+    device: DeviceId,
+    raw: bytes,
+    lifetime: int,
+    envelope: EnvelopeId,
+    now: Moment,
+) -> list[Effect]:
+    """Store what an authentic envelope says. A kind we do not know gets no receipt.
+
+    Nonsense inside is its author's own and changes nothing; the envelope is used up all the same.
+    """
+    vault = stores.vault
+    try:
+        content = content_untrusted(raw)
+        if not isinstance(content, Text):
+            return []
+        heads = tuple(MessageId(head) for head in content.heads)
+        check_place_untrusted(content.clock, heads, vault.messages.top_clock(contact.id))
+    except RemoteError as error:
+        return [Charge(None, error.reason)]
+    receipt = Receipt(device, envelope)
+    if vault.messages.by_id(contact.id, MessageId(content.id), mine=False) is not None:
+        return [receipt]
+    message = MessageRow(
+        ref=None,
+        contact=contact.id,
+        id=MessageId(content.id),
+        mine=False,
+        device=device,
+        text=content.text,
+        heads=heads,
+        clock=content.clock,
+        at=content.at,
+        arrived=now.wall,
+        state="received",
+        lifetime=lifetime,
+        handed=0,
+    )
+    missing = vault.messages.missing(contact.id, heads)
+    ref = vault.messages.add(message)
+    vault.traces.add(ref, now.wall, "opened", "")
+    stored = msgspec.structs.replace(message, ref=ref)
+    return [note.about_message(vault, "message.received", stored, ref, now, missing), receipt]
+
+
+def _carry(stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment) -> Effect:
+    """Take an envelope into custody, or refuse it. Only contacts' links may store here."""
+    custody = stores.custody
+    if ask.contact is None:
+        return Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))
+    source = prf(_slot_key(stores), b"p2pn source slot", ask.contact, size=8)
+    usage = Usage(total=custody.count_bytes()[1], source=custody.source_bytes(source))
+    if not admits(stores.carry, usage, len(ask.raw)):
+        return Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))
+    custody.put(envelope, outer.tag, ask.raw, outer.lifetime, ask.age, source, now.node)
+    return Tell(ask.link, Accepted((envelope,)))
+
+
+def _slot_key(stores: Stores) -> bytes:
+    """Return the key that gives sources their slots in custody; it never leaves the vault."""
+    key = stores.vault.meta.get("source-slots")
+    assert key is not None  # written when the home was made
+    return key

@@ -1,0 +1,128 @@
+"""A person writes: ratchet, seal and store in one transaction, then offer."""
+
+from p2pnode.errors import InvalidInput, UntrustedKey
+from p2pnode.ids import ContactId, MessageId
+from p2pnode.protocol import limits
+from p2pnode.protocol.content import Text, encode_content
+from p2pnode.protocol.conversation import next_clock
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.protocol.session.ratchet import seal
+from p2pnode.store.records import ContactRow, DeviceRow, MessageRow, OutboxRow
+from p2pnode.store.vault import Vault
+from p2pnode.turns import views
+from p2pnode.turns.asks import Send
+from p2pnode.turns.effects import Decision, Effect, Push
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.stores import Stores
+
+AGES_AT_BIRTH = 7
+"""Authors start the age of an envelope at a random 0..6 hours, so that 0 does not say 'mine'."""
+
+
+def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
+    """Store a message and, where the contact's keys are here, its sealed envelopes.
+
+    Answers (message id, state). Raises UnknownContact, UntrustedKey, InvalidInput.
+    """
+    vault = stores.vault
+    contact = views.find_contact(vault, ask.to)
+    _refuse_untrusted(contact)
+    if len(ask.text.encode("utf-8", "surrogatepass")) > limits.MAX_TEXT:
+        raise InvalidInput(
+            f"the text is longer than {limits.MAX_TEXT} bytes", hint="Send it in parts."
+        )
+    message = MessageRow(
+        ref=None,
+        contact=contact.id,
+        id=MessageId(entropy.take(16)),
+        mine=True,
+        device=None,
+        text=ask.text,
+        heads=tuple(vault.messages.heads(contact.id)),
+        clock=next_clock(vault.messages.top_clock(contact.id)),
+        at=now.wall,
+        arrived=now.wall,
+        state="queued",
+        lifetime=ask.lifetime,
+        handed=0,
+    )
+    ref = vault.messages.add(message)
+    vault.traces.add(ref, now.wall, "saved", "")
+    if contact.state == "pending":
+        vault.traces.add(ref, now.wall, "keys-awaited", "")
+        return Decision((message.id, message.state))
+    effects = seal_for_devices(vault, message, ref, now, entropy)
+    return Decision((message.id, message.state), tuple(effects))
+
+
+def _refuse_untrusted(contact: ContactRow) -> None:
+    if contact.state == "suspect":
+        raise UntrustedKey(
+            f"{contact.name}'s node may have been copied or set back; nothing sent",
+            hint=f"Meet, then pair again, or trust it as it is: p2pnode verify {contact.name}",
+        )
+    if contact.state == "blocked":
+        raise UntrustedKey(
+            f"{contact.name} is blocked; nothing sent",
+            hint=f"First: p2pnode contacts unblock {contact.name}",
+        )
+
+
+def seal_for_devices(
+    vault: Vault, message: MessageRow, ref: int, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Seal a stored message once for each device of its contact, and put it into the outbox."""
+    content = encode_content(
+        Text(
+            id=message.id,
+            clock=message.clock,
+            heads=message.heads,
+            at=message.at,
+            text=message.text,
+        )
+    )
+    effects: list[Effect] = []
+    for device in vault.devices.of_contact(message.contact):
+        if device.session is not None:
+            effects.append(_seal_for(vault, device, content, message.lifetime, ref, now, entropy))
+    return effects
+
+
+def _seal_for(
+    vault: Vault,
+    device: DeviceRow,
+    content: bytes,
+    lifetime: int,
+    ref: int,
+    now: Moment,
+    entropy: Entropy,
+) -> Push:
+    assert device.session is not None
+    session = vault.sessions.load(device.session)
+    sealed = seal(session, content, lifetime=lifetime, entropy=entropy)
+    vault.sessions.save(device.session, sealed.session)
+    age = entropy.take(1)[0] % AGES_AT_BIRTH
+    row = vault.outbox.add(
+        OutboxRow(
+            envelope=sealed.id,
+            message=ref,
+            pairing=None,
+            device=device.id,
+            raw=sealed.raw,
+            lifetime=lifetime,
+            age=age,
+            born=now.node,
+            accepted=False,
+        )
+    )
+    return Push(device=device.id, row=row, envelope=sealed.id, age=age, raw=sealed.raw)
+
+
+def seal_waiting(vault: Vault, contact: ContactId, now: Moment, entropy: Entropy) -> list[Effect]:
+    """Seal what was written before the contact's keys were here."""
+    effects: list[Effect] = []
+    for message in vault.messages.unsealed(contact):
+        assert message.ref is not None
+        vault.traces.add(message.ref, now.wall, "keys-here", "")
+        effects += seal_for_devices(vault, message, message.ref, now, entropy)
+    return effects

@@ -1,0 +1,75 @@
+"""The events behind a message's state, in sentences for people."""
+
+from p2pnode.protocol import limits
+from p2pnode.schema import Because, WhyEvent
+from p2pnode.store.records import MessageRow
+from p2pnode.store.vault import Vault
+from p2pnode.turns import views
+
+_SENTENCES = {
+    "saved": "saved here, durably",
+    "keys-awaited": "the contact's keys are still under way; it waits here unsealed",
+    "keys-here": "the keys have come; sealed",
+    "handed": "over {detail}: taken by the recipient's own node",
+    "delivered": "over {detail}: opened and stored by the recipient's node, which said so",
+    "expired": "its lifetime of {detail} days ended before anybody took it to the recipient",
+    "opened": "received, opened and stored here",
+}
+
+
+def because(vault: Vault, row: MessageRow, online: bool, now: int) -> Because:
+    """Return what happened to a message and what that means. now: wall time, Unix seconds."""
+    assert row.ref is not None  # it was read from the vault
+    events = [
+        WhyEvent(at=at, kind=kind, text=_SENTENCES[kind].format(detail=detail))
+        for at, kind, detail in vault.traces.of(row.ref)
+    ]
+    return Because(
+        id=views.message(row, "").id,
+        state=row.state,
+        events=events,
+        summary=_summary(vault, row, online, now),
+    )
+
+
+def _summary(vault: Vault, row: MessageRow, online: bool, now: int) -> str:
+    contact = vault.contacts.get(row.contact)
+    assert contact is not None  # messages go with their contact
+    match row.state:
+        case "received":
+            return f"From {contact.name}. Nothing for you to do."
+        case "delivered" | "read":
+            return f"{contact.name}'s node has it. Nothing for you to do."
+        case "expired":
+            return f"{contact.name} did not get it. Send it again if it still matters."
+        case "handed":
+            return f"On {contact.name}'s node, not confirmed yet. Nothing for you to do."
+        case _:
+            return _waiting(vault, row, contact.name, contact.state, online, now)
+
+
+def _waiting(vault: Vault, row: MessageRow, name: str, state: str, online: bool, now: int) -> str:
+    days = limits.LIFETIMES[row.lifetime] // 86_400
+    if state == "pending":
+        return f"Waits until pairing with {name} is complete on both sides."
+    if state == "suspect":
+        return f"Held back: {name}'s node may have been copied or set back. Meet, then verify."
+    if state == "blocked":
+        return f"Held back: {name} is blocked."
+    if online:
+        return f"{name} is reachable; it is on its way."
+    seen = [device.last_seen for device in vault.devices.of_contact(row.contact)]
+    last = max((at for at in seen if at is not None), default=None)
+    when = f"was last seen {ago(now - last)} ago" if last is not None else "was not seen yet"
+    return (
+        f"{name} {when}. It goes out as soon as a path opens; "
+        f"lifetime {days} days. Nothing for you to do."
+    )
+
+
+def ago(seconds: int) -> str:
+    """Return a span in the largest unit that fits, as people say it."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{max(0, seconds)} s"

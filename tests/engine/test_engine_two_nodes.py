@@ -1,0 +1,26 @@
+"""Two whole nodes in virtual time: pair, write, part, meet again."""
+
+import trio
+
+from p2pnode import schema
+from p2pnode.spi.memory import MemoryNet
+from tests.people import Person, history, pair, reached, send
+
+
+async def test_pair_write_and_answer(autojump_clock: trio.testing.MockClock) -> None:
+    net = MemoryNet()
+    ana, bo = Person(net, "ana"), Person(net, "bo")
+    async with ana.on() as a, bo.on() as b:
+        assert await pair(a, b) == ["paired", "paired"]
+        first = await send(a, "bo", "power is out, meet at 6")
+        assert (await reached(a, first)).state == "delivered"
+        answer = await send(b, "ana", "I bring candles")
+        assert (await reached(b, answer)).state == "delivered"
+        for node, other in ((a, "bo"), (b, "ana")):
+            said = [message.text for message in await history(node, other)]
+            assert said == ["power is out, meet at 6", "I bring candles"]
+        because = await a.call(schema.Why(id=first[:6]))
+        assert isinstance(because, schema.Because)
+        assert [event.kind for event in because.events] == ["saved", "delivered"]
+    ana.close()
+    bo.close()

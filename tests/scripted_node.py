@@ -1,0 +1,271 @@
+"""A scripted node for the tests of the local API: everything a client can ask for, in memory."""
+
+import trio
+
+from p2pnode import schema
+from p2pnode.errors import InvalidInput, LocalError, NotDelivered, PairingFailed, UnknownContact
+
+ACCOUNT = "aacc" * 13
+FINGERPRINT = "7Q4M 2KXA BBBB CCCC DDDD EEEE FFFF GGGG HHHH IIII JJJJ KKKK X2PD"
+WORDS = ["ember", "otter", "salt", "quill"] * 4
+URI = "P2PNODE:" + "A" * 146
+SAS = ["dog", "key", "train", "cactus", "moon"]
+EMOJI = ["🐶", "🔑", "🚂", "🌵", "🌙"]
+
+
+class ScriptedNode(schema.Service):
+    """One contact, bo; what is sent to it is queued; `arrive` is what bo writes.
+
+    Sending "fail …" raises; pairing goes through its steps when a client asks for the next one.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[schema.Event] = []
+        self.acked: dict[str, int] = {}
+        self.messages: list[schema.Message] = []
+        self.calls: list[schema.Request] = []
+        self.cancelled = 0
+        self.running = 0
+        self.most_running = 0
+        self.change = trio.Event()
+        self.ready = trio.Event()
+        self.ready.set()
+        self.hang = trio.Event()
+        self.steps: dict[str, list[schema.PairingStep]] = {}
+        self.script: list[str] = ["compare", "confirming", "paired"]
+        self.contact = schema.Contact(
+            name="bo",
+            hint="Bo",
+            account=ACCOUNT,
+            fingerprint=FINGERPRINT,
+            words=WORDS,
+            state="active",
+            verified="words",
+            devices=["dd"],
+            last_seen=1_700_000_000,
+            online=True,
+        )
+        self.contacts: dict[str, schema.Contact] = {"bo": self.contact}
+
+    def arrive(self, text: str, sender: str = "bo") -> schema.Message:
+        """Let a message come."""
+        message = schema.Message(
+            id=f"m{len(self.messages):03}aaaa",
+            from_=sender,
+            to="",
+            text=text,
+            state="received",
+            at=1_700_000_000 + len(self.messages),
+        )
+        self.messages.append(message)
+        self.tell("message.received", message)
+        return message
+
+    def tell(self, kind: str, message: schema.Message | None = None, contact: str = "") -> None:
+        """Store an event."""
+        self.events.append(
+            schema.Event(
+                cursor=len(self.events) + 1,
+                kind=kind,  # type: ignore[arg-type]
+                at=1_700_000_000,
+                message=message,
+                contact=contact,
+            )
+        )
+        self._changed()
+
+    def _changed(self) -> None:
+        self.change.set()
+        self.change = trio.Event()
+
+    async def call(self, request: schema.Request) -> schema.Answer:
+        """Carry out a request."""
+        self.calls.append(request)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            return await getattr(self, "_" + type(request).__name__.lower())(request)  # type: ignore[no-any-return]
+        except trio.Cancelled:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+
+    def _known(self, name: str) -> schema.Contact:
+        if name not in self.contacts:
+            raise UnknownContact(f'no contact "{name}"', hint="Did you mean: bo?")
+        return self.contacts[name]
+
+    async def _getidentity(self, ask: schema.GetIdentity) -> schema.Identity:
+        return schema.Identity(
+            name="ana", account="bb", device="dd", fingerprint="AAAA BBBB", words=WORDS[:4]
+        )
+
+    async def _getready(self, ask: schema.GetReady) -> schema.Ready:
+        with trio.move_on_after(ask.timeout):
+            await self.ready.wait()
+        return schema.Ready(ready=self.ready.is_set())
+
+    async def _getstatus(self, ask: schema.GetStatus) -> schema.Status:
+        return schema.Status(
+            version="0.1.0",
+            uptime=7_260.0,
+            contacts=1,
+            pending=0,
+            links=[schema.LinkStatus(transport="lan", contact="bo", age=3.5)],
+            outbox=schema.OutboxStatus(count=1, oldest=240.0),
+            custody=schema.CustodyStatus(count=3, bytes=12_288, limit=200_000_000),
+            transports={"lan": schema.TransportStatus(state="up", nearby=2)},
+            rejected={"bad-frame": 2},
+            warnings=["the vault has no passphrase"],
+        )
+
+    async def _listcontacts(self, ask: schema.ListContacts) -> schema.Contacts:
+        return schema.Contacts(contacts=list(self.contacts.values()))
+
+    async def _contactref(self, ask: schema.ContactRef) -> schema.Contact:
+        return self._known(ask.contact)
+
+    async def _renamecontact(self, ask: schema.RenameContact) -> schema.Contact:
+        import msgspec
+
+        found = msgspec.structs.replace(self._known(ask.contact), name=ask.name)
+        del self.contacts[ask.contact]
+        self.contacts[ask.name] = found
+        return found
+
+    async def _removecontact(self, ask: schema.RemoveContact) -> schema.Done:
+        del self.contacts[self._known(ask.contact).name]
+        return schema.Done()
+
+    async def _blockcontact(self, ask: schema.BlockContact) -> schema.Contact:
+        import msgspec
+
+        state = "blocked" if ask.blocked else "active"
+        found = msgspec.structs.replace(self._known(ask.contact), state=state)
+        self.contacts[ask.contact] = found
+        return found
+
+    async def _verifycontact(self, ask: schema.VerifyContact) -> schema.Contact:
+        import msgspec
+
+        found = msgspec.structs.replace(
+            self._known(ask.contact),
+            verified="person" if ask.matches else "no",
+            state="active" if ask.matches else "suspect",
+        )
+        self.contacts[ask.contact] = found
+        return found
+
+    async def _send(self, ask: schema.Send) -> schema.Sent:
+        self._known(ask.to)
+        if ask.text.startswith("fail"):
+            raise InvalidInput("it fails", why="the test wants it", hint="Do not")
+        if ask.text.startswith("crash"):
+            raise ZeroDivisionError("canary-of-a-secret")
+        if ask.text.startswith("hang"):
+            await self.hang.wait()
+        await trio.lowlevel.checkpoint()
+        message = schema.Message(
+            id=f"s{len(self.messages):03}bbbb",
+            from_="",
+            to=ask.to,
+            text=ask.text,
+            state="queued",
+            at=1_700_000_000,
+        )
+        self.messages.append(message)
+        return schema.Sent(id=message.id, state="queued")
+
+    def _message(self, name: str) -> schema.Message:
+        for message in self.messages:
+            if message.id.startswith(name):
+                return message
+        raise InvalidInput(f'no message "{name}"', hint="See p2pnode history")
+
+    async def _waitstate(self, ask: schema.WaitState) -> schema.Message:
+        import msgspec
+
+        found = self._message(ask.id)
+        if "never" in found.text:
+            with trio.move_on_after(ask.timeout):
+                await trio.sleep_forever()
+            raise NotDelivered("not delivered in time", why="bo was not seen", hint="It stays queued")
+        return msgspec.structs.replace(found, state=ask.state)
+
+    async def _gethistory(self, ask: schema.GetHistory) -> schema.History:
+        self._known(ask.contact)
+        return schema.History(messages=self.messages[-ask.limit :])
+
+    async def _why(self, ask: schema.Why) -> schema.Because:
+        found = self._message(ask.id)
+        return schema.Because(
+            id=found.id,
+            state=found.state,
+            events=[schema.WhyEvent(at=1_700_000_000, kind="saved", text="saved")],
+            summary="It waits for bo.",
+        )
+
+    async def _takeevents(self, ask: schema.TakeEvents) -> schema.Events:
+        after = ask.after if ask.after >= 0 else self.acked.get(ask.consumer, 0)
+        with trio.move_on_after(ask.timeout):
+            while len(self.events) <= after:
+                await self.change.wait()
+        return schema.Events(events=self.events[after : after + ask.limit])
+
+    async def _ackevents(self, ask: schema.AckEvents) -> schema.Done:
+        self.acked[ask.consumer] = max(self.acked.get(ask.consumer, 0), ask.cursor)
+        self._changed()
+        return schema.Done()
+
+    async def _showcode(self, ask: schema.ShowCode) -> schema.Pairing:
+        return self._opened(URI)
+
+    async def _joincode(self, ask: schema.JoinCode) -> schema.Pairing:
+        if not ask.uri.upper().startswith("P2PNODE:"):
+            raise InvalidInput("this is not a pairing code", hint="It begins with P2PNODE:")
+        return self._opened("") if not ask.pairing else self._pairing(ask.pairing)
+
+    def _opened(self, uri: str) -> schema.Pairing:
+        name = f"p{len(self.steps)}"
+        self.steps[name] = []
+        return schema.Pairing(pairing=name, uri=uri, expires_in=600)
+
+    def _pairing(self, name: str) -> schema.Pairing:
+        if name not in self.steps:
+            raise PairingFailed("no such pairing")
+        return schema.Pairing(pairing=name, uri="", expires_in=600)
+
+    async def _nextstep(self, ask: schema.NextStep) -> schema.PairingStep:
+        steps = self.steps[ask.pairing]
+        if len(steps) == ask.seen:
+            if ask.seen >= len(self.script) or self.script[ask.seen] == "wait":
+                with trio.move_on_after(ask.timeout):
+                    await trio.sleep_forever()
+                return schema.PairingStep(pairing=ask.pairing, step=ask.seen, event="waiting")
+            steps.append(self._step(ask.pairing, ask.seen + 1, self.script[ask.seen]))
+        return steps[ask.seen]
+
+    def _step(self, pairing: str, number: int, event: str) -> schema.PairingStep:
+        event, _, reason = event.partition(":")
+        return schema.PairingStep(
+            pairing=pairing,
+            step=number,
+            event=event,  # type: ignore[arg-type]
+            words=SAS if event == "compare" else [],
+            emoji=EMOJI if event == "compare" else [],
+            contact="bo" if event == "paired" else "",
+            fingerprint=FINGERPRINT if event == "paired" else "",
+            reason=reason,
+        )
+
+    async def _answerpairing(self, ask: schema.AnswerPairing) -> schema.PairingStep:
+        steps = self.steps[ask.pairing]
+        if not ask.yes:
+            self.script = [*self.script[: len(steps)], "failed:words-differ"]
+        return steps[-1]
+
+    async def _cancelpairing(self, ask: schema.CancelPairing) -> schema.Done:
+        if self.steps.pop(ask.pairing, None) is None:
+            raise LocalError("no such pairing")
+        return schema.Done()

@@ -1,0 +1,96 @@
+"""Content: round trips, bounds, and kinds of the future."""
+
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pnode.errors import InvalidInput, RemoteError
+from p2pnode.protocol import limits
+from p2pnode.protocol.content import (
+    Content,
+    Receipts,
+    Text,
+    Unknown,
+    content_untrusted,
+    encode_content,
+)
+
+ID = bytes(range(16))
+texts = st.builds(
+    Text,
+    id=st.binary(min_size=16, max_size=16),
+    clock=st.integers(0, 2**53 - 1),
+    heads=st.lists(st.binary(min_size=16, max_size=16), max_size=8).map(tuple),
+    at=st.integers(0, 2**53 - 1),
+    text=st.text(st.characters(codec="utf-8")),
+)
+receipts = st.builds(
+    Receipts, ids=st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=20).map(tuple)
+)
+
+
+@given(texts | receipts)
+def test_round_trip(content: Content) -> None:
+    assert content_untrusted(encode_content(content)) == content
+
+
+def test_the_largest_content_fits_the_largest_bucket() -> None:
+    text = Text(ID, 2**53 - 1, (ID,) * 8, 2**53 - 1, "é" * (limits.MAX_TEXT // 2))
+    assert len(encode_content(text)) <= limits.MAX_CONTENT[65536]
+    assert content_untrusted(encode_content(text)) == text
+    most = Receipts((bytes(32),) * limits.MAX_IDS)
+    assert content_untrusted(encode_content(most)) == most
+
+
+def test_what_a_person_cannot_send() -> None:
+    with pytest.raises(InvalidInput, match="too long"):
+        encode_content(Text(ID, 0, (), 0, "é" * (limits.MAX_TEXT // 2) + "a"))
+    with pytest.raises(InvalidInput, match="Unicode"):
+        encode_content(Text(ID, 0, (), 0, "\ud800"))
+
+
+def test_newer_kinds_are_unknown_not_wrong() -> None:
+    assert content_untrusted(b"\x00") == Unknown(0)
+    assert content_untrusted(b"\xffanything") == Unknown(255)
+
+
+def raw_text(*fields: object) -> bytes:
+    return b"\x01" + msgspec.msgpack.encode(fields)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x01",
+        b"\x02",
+        raw_text(),
+        raw_text(ID, 0, (), 0),
+        raw_text(ID, 0, (), 0, "a", 1),
+        raw_text(ID[1:], 0, (), 0, "a"),
+        raw_text(ID, -1, (), 0, "a"),
+        raw_text(ID, 2**53, (), 0, "a"),
+        raw_text(ID, 0, (ID,) * 9, 0, "a"),
+        raw_text(ID, 0, (ID[1:],), 0, "a"),
+        raw_text(ID, 0, (), 0, b"a"),
+        raw_text(ID, 0, (), 0, "a" * (limits.MAX_TEXT + 1)),
+        raw_text(ID, 0, (), 0, "a") + b"\x00",
+        raw_text(ID, 0, (), 0, "a").replace(b"\xa1a", b"\xa1\xff"),
+        b"\x01\x80",
+        b"\x02" + msgspec.msgpack.encode([[]]),
+        b"\x02" + msgspec.msgpack.encode([[bytes(31)]]),
+        b"\x02" + msgspec.msgpack.encode([[bytes(32)] * 513]),
+    ],
+)
+def test_malformed_content_is_refused(raw: bytes) -> None:
+    with pytest.raises(RemoteError):
+        content_untrusted(raw)
+
+
+@given(st.binary(max_size=200))
+def test_junk_is_refused_or_understood_and_nothing_else(raw: bytes) -> None:
+    with suppress(RemoteError):
+        content_untrusted(raw)
