@@ -73,8 +73,8 @@ class Home:
 
     @property
     def exists(self) -> bool:
-        """Whether an identity was created here."""
-        return self.vault.exists() or self.vault_key.exists()
+        """Whether an identity was created here; the key is the last file to appear."""
+        return self.vault_key.exists()
 
 
 def runtime_directory() -> Path:

@@ -1,10 +1,8 @@
 """The process around a node: lock, signals, logging, API."""
 
 import fcntl
-import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import trio
 from p2pnode.api.server import serve
 from p2pnode.config import Config, Home
 from p2pnode.errors import Denied, HomeInUse, LocalError, StoreError
+from p2pnode.logs import log_to_stderr
 from p2pnode.node import Node, open_node
 from p2pnode.schema import GetReady, GetStatus, Status
 
@@ -34,7 +33,7 @@ def run(
     Raises HomeInUse, VaultLocked, WrongPassphrase, StoreError, ConfigError, Denied.
     """
     os.umask(0o077)
-    _log_to_stderr(config.log.level)
+    log_to_stderr(config.log.level)
     with home_lock(home):
         try:
             trio.run(_serve, home, config, passphrase, key_file, talk)
@@ -110,18 +109,6 @@ def home_lock(home: Home) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _log_to_stderr(level: str) -> None:
-    """Send our own logs to stderr. Other libraries' are dropped: they name hosts and addresses."""
-    out = logging.StreamHandler(sys.stderr)
-    out.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-    logging.getLogger().handlers = [logging.NullHandler()]
-    own = logging.getLogger("p2pnode")
-    own.handlers = [out]
-    own.propagate = False
-    own.setLevel(level.upper())
-    logging.raiseExceptions = False
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:

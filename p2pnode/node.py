@@ -78,9 +78,19 @@ def create_home(
             (fresh.vault_key, home.vault_key),
         ):
             os.replace(old, new)
+        sync_directory(home.root)
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return shown_identity(own)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_home(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from p2pnode.protocol import identity
+from p2pnode.protocol import identity, primitives
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.pairing import agreement, code
 from p2pnode.protocol.pairing.agreement import Agreed
@@ -82,7 +82,7 @@ def assert_complementary(one: Agreed, other: Agreed) -> None:
         assert len(getattr(one, name)) == 32
     assert len({getattr(one, name) for name in SECRETS}) == len(SECRETS)
     for mine, theirs in ((one, other), (other, one)):
-        from_private = agreement.primitives.x25519_public
+        from_private = primitives.x25519_public
         assert from_private(mine.own_dh_private) == theirs.their_dh_public
         assert from_private(mine.own_reset_dh_private) == theirs.their_reset_dh_public
 

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from p2pnode.api.rpc import answer
 from p2pnode.api.stream import EventStream, asked
 from p2pnode.errors import LocalError
+from p2pnode.logs import traced
 from p2pnode.schema import SCHEMA, GetReady, GetStatus, Ready, Service, Status
 
 _log = logging.getLogger(__name__)
@@ -79,8 +80,8 @@ class Application:
                     await self._rpc(client, scope, receive, send)
                 else:
                     await self._router(scope, receive, send)
-            except Exception:
-                _log.exception("api.request-failed")
+            except Exception as error:
+                _log.error("api: a request failed: %s", traced(error))
                 raise
             finally:
                 running.discard(cancel)

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from p2pnode.errors import LocalError
+from p2pnode.logs import traced
 from p2pnode.schema import METHODS, Request, Service
 
 MAX_BATCH = 256
@@ -137,8 +138,8 @@ async def _carry_out(service: Service, call: Call) -> bytes:
     except LocalError as error:
         data = ErrorData(error.code, error.why, error.hint)
         return _encode(Failure(number, Error(LOCAL_ERROR, error.what, data)))
-    except Exception:
-        _log.exception("api.call-failed", extra={"method": call.method})
+    except Exception as error:
+        _log.error("api: %s failed: %s", call.method, traced(error))
         return _failure(number, INTERNAL_ERROR, "an error inside the daemon", code="error")
 
 

@@ -22,6 +22,7 @@ from hypercorn.typing import ConnectionState
 
 from p2pnode.api.application import Application
 from p2pnode.errors import ConfigError, Denied
+from p2pnode.logs import traced
 from p2pnode.schema import Service
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ class Server:
                 ConnectionState({}),
                 cast("Any", stream),
             ).run()
-        except Exception:
-            _log.exception("api.stream-failed")
+        except Exception as error:
+            _log.error("api: a stream failed: %s", traced(error))
         finally:
             self._streams.discard(stream)
             if self._context.terminated.is_set() and not self._streams:

@@ -22,12 +22,20 @@ MAX_CODE = 1_024
 STEP = 30.0
 """Seconds of one wait for the next step."""
 
+AGAIN = "Begin anew: p2pnode pair show"
+
 REASONS = {
-    "words-differ": ("the words do not match; this code is now void", "Pair again"),
-    "refused": ("the other side said no", "Pair again if that was a mistake"),
-    "expired": ("the code has expired", "Show a new one"),
+    "refused": ("the words do not match; this code is now void", AGAIN),
+    "refused-by-peer": ("the other side said no, or its words differ; this code is void", AGAIN),
+    "expired": ("nobody used the code in time", AGAIN),
     "cancelled": ("the pairing was cancelled", ""),
-    "used": ("the code was used already", "Show a new one"),
+    "own-account": ("this is your own code", "Let the other person join it."),
+    "wrong-commitment": ("somebody else answered than the code promised; nothing was kept", AGAIN),
+    "wrong-proof": ("the other side does not hold its keys; nothing was kept", AGAIN),
+    "unconfirmed": (
+        "the other side has not said yes so far; the contact stays pending for 7 days",
+        "See: p2pnode contacts list",
+    ),
 }
 """Reason → what happened, and what to do."""
 
@@ -240,5 +248,8 @@ def _tell_words(terminal: Terminal, step: "PairingStep") -> None:
 def _failure(terminal: Terminal, step: "PairingStep") -> PairingFailed:
     if terminal.json:
         terminal.record({"event": "failed", "reason": step.reason})
-    what, hint = REASONS.get(step.reason, (f"the pairing failed ({step.reason})", "Pair again"))
-    return PairingFailed(what, hint=f"{hint}: p2pnode pair" if hint else "")
+    if step.reason in REASONS:
+        what, hint = REASONS[step.reason]
+        return PairingFailed(what, hint=hint)
+    # Either a local reason in words (then `contact` holds them) or the other side broke the rules.
+    return PairingFailed(step.contact or f"the pairing failed ({step.reason})", hint=AGAIN)

@@ -14,9 +14,10 @@ from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
 from p2pnode.engine.peers import Device, Peers
-from p2pnode.engine.transports import Transports, kinds_of
+from p2pnode.engine.transports import Transports
 from p2pnode.errors import LocalError, P2PNodeError, RemoteError, StoreError
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
+from p2pnode.logs import traced
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import envelope_id
@@ -151,7 +152,7 @@ class Engine:
         except* Exception as group:
             # No peer may end the node, whatever defect of ours it has found.
             self.peers.rejected["internal-error"] += 1
-            log.error("a link failed: %s", kinds_of(group))  # noqa: TRY400 - names nobody
+            log.error("a link failed: %s", traced(group))  # noqa: TRY400 - names nobody
         return link
 
     # Effects -----------------------------------------------------------------------------------

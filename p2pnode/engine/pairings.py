@@ -136,11 +136,17 @@ class Pairings:
             self._fail(desk, "cancelled")
 
     async def expire(self) -> None:
-        """Void the codes whose time is over."""
+        """Void the codes whose time is over.
+
+        After our person's yes nothing is void: the contact stays pending in the vault, and only
+        whoever waits at this desk is told to wait no longer.
+        """
         for desk in list(self._desks.values()):
             if desk.over or trio.current_time() < desk.deadline or desk.kind == "mutual":
                 continue
-            if desk.sides is not None:
+            if desk.agreed is not None:
+                self._fail(desk, "unconfirmed")
+            elif desk.sides is not None:
                 await self._perform(desk, desk.sides.cancel("expired"))
             else:
                 self._fail(desk, "expired")

@@ -11,6 +11,7 @@ from p2pnode.engine.dialer import Dialer
 from p2pnode.engine.owner import Owner
 from p2pnode.errors import InvalidInput, TransportUnavailable
 from p2pnode.ids import Lane
+from p2pnode.logs import traced
 from p2pnode.spi.transport import MAX_ADDRESS, Address, Channel, Transport, TransportState
 from p2pnode.turns.asks import LoadPrivate, SavePrivate
 
@@ -135,7 +136,7 @@ class Transports:
             except* Exception as group:
                 # A transport is somebody's plug-in: its defect must not end the node.
                 log.error(  # noqa: TRY400 - the traceback may hold addresses
-                    "transport %s failed: %s", one.transport.name, kinds_of(group)
+                    "transport %s failed: %s", one.transport.name, traced(group)
                 )
                 one.detail = "restarting"
             finally:
@@ -153,13 +154,3 @@ class Transports:
         async with trio.open_nursery() as nursery:
             await nursery.start(one.transport.run, host)
             one.settled.set()
-
-
-def kinds_of(group: BaseExceptionGroup[Exception]) -> str:
-    """Name the kinds of errors, without their texts: those may hold addresses."""
-    kinds = set()
-    for error in group.exceptions:
-        kinds |= (
-            {kinds_of(error)} if isinstance(error, BaseExceptionGroup) else {type(error).__name__}
-        )
-    return ", ".join(sorted(kinds))

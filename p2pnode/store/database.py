@@ -55,7 +55,7 @@ def store_error(error: apsw.Error, name: str) -> StoreError:
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return StoreCorrupt(
             f"the {name} is damaged, or its key belongs to another one",
-            hint="Run 'p2pnode doctor'; keep the file, parts of it may be saved",
+            hint="Keep the file: who you are may be saved from it (docs/stores.md)",
         )
     return StoreError(f"the {name} cannot be used", why=f"{type(error).__name__}: {error}")
 
@@ -191,7 +191,7 @@ class Database:
         if not version and not fresh:
             # SQLite takes a file cut to nothing for a new one; it must not pass for an empty store.
             raise StoreCorrupt(
-                f"the {self.name} is empty", hint="Run 'p2pnode doctor'; keep the file"
+                f"the {self.name} is empty", hint="Keep the file, and restore a copy"
             )
         if version > len(schema.steps):
             raise StoreTooNew(

@@ -70,15 +70,11 @@ def lying(half: Half, **fields: object) -> Half:
 
 def test_every_flipped_byte_is_refused_and_the_true_envelope_still_counts() -> None:
     stage = Stage(1)
-    raw = stage.from_bo[0]
+    raw, reasons = stage.from_bo[0], set()
     for at in [*range(60), 2000, 2405, 2406, 2407, 3000, 4095]:
         flipped = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
-        reason = None
-        try:
-            reason = stage.ana_refuses(flipped)
-        except AssertionError:
-            pytest.fail(f"byte {at} does not matter")
-        assert reason in {"not-authentic", "unknown-tag", "unknown-version"}
+        reasons.add(stage.ana_refuses(flipped))
+    assert reasons == {"not-authentic", "unknown-tag", "unknown-version", "bad-lifetime"}
     stage.finish()
 
 

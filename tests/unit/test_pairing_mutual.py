@@ -66,12 +66,15 @@ def test_four_envelopes_and_both_have_agreed(kind: type[SeededEntropy]) -> None:
     entropy = kind(1)
     ana, bo = ends(entropy)
     assert ana.mutual.alice is not bo.mutual.alice
+    assert mutual.peer_account(ana.mutual) == b""
     bo.hear(ana.sent[0])
     ana.hear(bo.sent[0])
     assert (ana.agreed, bo.agreed) == (None, None)
     bo.hear(ana.sent[1])
     ana.hear(bo.sent[1])
     assert_whole(ana, bo, entropy)
+    assert ana.agreed is not None
+    assert mutual.peer_account(ana.mutual) == ana.agreed.account
     assert len(ana.sent) == len(bo.sent) == 2
     assert {len(raw) for raw in ana.sent + bo.sent} == {4096}
 

@@ -100,12 +100,10 @@ def link_secret(mutual: Mutual) -> bytes:
 
 
 def peer_account(mutual: Mutual) -> bytes:
-    """Return the other side's account key, or b"" while its reveal is awaited."""
-    return (
-        check_reveal_untrusted(mutual.half, mutual.reveal).certificate.account
-        if (mutual.reveal)
-        else b""
-    )
+    """Return the other side's account key, empty while its reveal is awaited."""
+    if not mutual.reveal:
+        return b""
+    return check_reveal_untrusted(mutual.half, mutual.reveal).certificate.account
 
 
 def receive_untrusted(
