@@ -76,8 +76,9 @@ def block(stores: Stores, ask: Block, now: Moment) -> Decision:
 def verify(stores: Stores, ask: Verify, now: Moment) -> Decision:
     """Record a comparison of fingerprints in person.
 
-    A match also lifts a suspicion: the person has met the other and decides to go on. The index
-    statements start anew from what the device says next. A mismatch stops the contact.
+    A mismatch stops the contact, and a later match lets it go on. A contact that was stopped
+    because its node was copied or set back stays so: its session cannot be trusted whoever holds
+    the keys, and only pairing again makes a new one.
     """
     vault = stores.vault
     row = _existing(vault, ask.contact)
@@ -86,12 +87,13 @@ def verify(stores: Stores, ask: Verify, now: Moment) -> Decision:
     if not ask.matches:
         vault.contacts.update(msgspec.structs.replace(row, state="suspect", verified="no"))
         return _changed(vault, row.id, now, "contact.suspect")
-    state = "active" if row.state == "suspect" else row.state
+    mismatched = row.state == "suspect" and row.verified == "no"
+    state = "active" if mismatched else row.state
     vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person"))
-    for device in vault.devices.of_contact(row.id):
-        vault.devices.set_stated(device.id, 0, 0)
+    # What waited goes out on a fresh link.
+    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if mismatched]
     changed = _changed(vault, row.id, now)
-    return Decision(effects=(*changed.effects, PeersChanged()))
+    return Decision(effects=(*changed.effects, *cuts))
 
 
 def _existing(vault: Vault, contact: ContactId) -> ContactRow:

@@ -41,7 +41,14 @@ def acknowledged(stores: Stores, ask: Acknowledged, now: Moment) -> Decision:
 
 
 def backlog(stores: Stores, ask: Backlog) -> Decision:
-    """Answer the next page of a device's waiting envelopes: a list of (row, envelope id)."""
+    """Answer the next page of a device's waiting envelopes: a list of (row, envelope id).
+
+    To a suspect contact nothing is sent until a person has decided.
+    """
+    device = stores.vault.devices.get(ask.device)
+    contact = stores.vault.contacts.get(device.contact) if device is not None else None
+    if contact is None or contact.state == "suspect":
+        return Decision([])
     return Decision(stores.vault.outbox.for_device(ask.device, ask.after, ask.limit))
 
 

@@ -56,10 +56,15 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
 
 
 def _refuse_untrusted(contact: ContactRow) -> None:
+    if contact.state == "suspect" and contact.verified == "no":
+        raise UntrustedKey(
+            f"{contact.name}'s fingerprint did not match; nothing sent",
+            hint=f"Meet and compare again: p2pnode verify {contact.name}",
+        )
     if contact.state == "suspect":
         raise UntrustedKey(
-            f"{contact.name}'s node may have been copied or set back; nothing sent",
-            hint=f"Meet, then pair again, or trust it as it is: p2pnode verify {contact.name}",
+            f"{contact.name}'s node was copied or set back to an old state; nothing sent",
+            hint="Meet, and pair again: p2pnode pair. The history stays.",
         )
     if contact.state == "blocked":
         raise UntrustedKey(

@@ -53,7 +53,7 @@ def _waiting(vault: Vault, row: MessageRow, name: str, state: str, online: bool,
     if state == "pending":
         return f"Waits until pairing with {name} is complete on both sides."
     if state == "suspect":
-        return f"Held back: {name}'s node may have been copied or set back. Meet, then verify."
+        return f"Held back: {name}'s keys are in doubt. Meet, and verify or pair again."
     if state == "blocked":
         return f"Held back: {name} is blocked."
     if online:
