@@ -124,6 +124,8 @@ class Network:
         self.name = f"{PREFIX}{secrets.token_hex(4)}"
         self.switch = f"{self.name}-{SWITCH}"
         self.hosts = {name: NetworkHost(self, name, number) for number, name in enumerate(names, 1)}
+        self.processes: list[subprocess.Popen[Any]] = []
+        self._lock: IO[bytes] | None = None
 
     def __getitem__(self, name: str) -> NetworkHost:
         return self.hosts[name]

@@ -89,7 +89,8 @@ def test_a_killed_run_is_swept_up(network):
         "import os, sys\n"
         "from tests.namespaces import Network\n"
         "net = Network('a').__enter__()\n"
-        "net['a'].popen(['sleep', '1000'])\n"
+        "import subprocess\nquiet = subprocess.DEVNULL\n"
+        "net['a'].popen(['sleep', '1000'], stdout=quiet, stderr=quiet)\n"
         "print(net.name, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
