@@ -190,7 +190,9 @@ class ScriptedNode(schema.Service):
         if "never" in found.text:
             with trio.move_on_after(ask.timeout):
                 await trio.sleep_forever()
-            raise NotDelivered("not delivered in time", why="bo was not seen", hint="It stays queued")
+            raise NotDelivered(
+                "not delivered in time", why="bo was not seen", hint="It stays queued"
+            )
         return msgspec.structs.replace(found, state=ask.state)
 
     async def _gethistory(self, ask: schema.GetHistory) -> schema.History:
