@@ -22,6 +22,9 @@ MAX_PLACES = 256
 DIALS = 8
 """Channels being opened at once."""
 
+AGAIN = 0.05
+"""Seconds, about, until a place is tried again because something changed meanwhile."""
+
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 LONGEST_WAIT_UNSEEN = 600.0
@@ -56,6 +59,7 @@ class Dialer:
         self._places: dict[tuple[str, Address], Place] = {}
         self._nursery: trio.Nursery | None = None
         self._changed = trio.Event()
+        self._changes = 0
         self._dials = trio.CapacityLimiter(DIALS)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -97,7 +101,14 @@ class Dialer:
             self._drop(place)
 
     def changed(self) -> None:
-        """Strangers may be recognised now, or wanted for a pairing: try all again."""
+        """Strangers may be recognised now, or wanted for a pairing: try all again.
+
+        Links with strangers that we dialled end for that.
+        """
+        for link in self._peers.links.values():
+            if link.dialled and link.stranger:
+                link.end()
+        self._changes += 1
         self._changed.set()
         self._changed = trio.Event()
 
@@ -122,7 +133,12 @@ class Dialer:
             failures = 0
             while True:
                 await self._until_wanted(place)
+                changes = self._changes
                 link = await self._try(place)
+                if changes != self._changes:
+                    failures = 0
+                    await self._pause(AGAIN)
+                    continue
                 if link is None:
                     failures += 1
                     longest = LONGEST_WAIT if place.seen else LONGEST_WAIT_UNSEEN

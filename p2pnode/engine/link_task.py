@@ -10,7 +10,7 @@ from p2pnode.engine.clock import milliseconds
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.peers import Device, OpenPairing, Peers
 from p2pnode.engine.pump import Outgoing, Pump
-from p2pnode.errors import ChannelClosed, RemoteError
+from p2pnode.errors import ChannelClosed, LocalError, RemoteError
 from p2pnode.ids import DeviceId
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
@@ -120,6 +120,16 @@ class LinkTask:
         return self._machine.handshake_hash
 
     @property
+    def dialled(self) -> bool:
+        """Whether this side opened the channel."""
+        return self._initiator
+
+    @property
+    def stranger(self) -> bool:
+        """Whether the link stands, with nobody known."""
+        return self.established and self.device is None and self.pairing is None
+
+    @property
     def established(self) -> bool:
         """Whether the link stands, with whomever."""
         return self._machine.established
@@ -164,6 +174,9 @@ class LinkTask:
             pass
         except RemoteError as error:
             self._context.peers.rejected[error.reason] += 1
+        except LocalError as error:
+            # The stores refuse (a full disk): this link cannot go on, the next one may.
+            self._context.peers.rejected[error.code] += 1
         nursery.cancel_scope.cancel()
 
     async def _read(self, nursery: trio.Nursery) -> None:

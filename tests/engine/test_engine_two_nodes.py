@@ -24,3 +24,16 @@ async def test_pair_write_and_answer(autojump_clock: trio.testing.MockClock) -> 
         assert [event.kind for event in because.events] == ["saved", "delivered"]
     ana.close()
     bo.close()
+
+
+async def test_who_met_as_strangers_can_pair(autojump_clock: trio.testing.MockClock) -> None:
+    net = MemoryNet()
+    ana, bo = Person(net, "ana"), Person(net, "bo")
+    async with ana.on() as a, bo.on() as b:
+        while not any(link.stranger for link in a.engine.peers.links.values()):
+            await trio.sleep(0.1)
+        began = trio.current_time()
+        assert await pair(a, b) == ["paired", "paired"]
+        assert trio.current_time() - began < 10
+    ana.close()
+    bo.close()
