@@ -15,6 +15,7 @@ from typing import Any
 from p2pnode import schema
 from p2pnode.client import BlockingClient
 from p2pnode.config import Home
+from p2pnode.errors import LocalError
 from tests.namespaces import NetworkHost
 
 P2PNODE = [sys.executable, "-m", "p2pnode"]
@@ -84,17 +85,21 @@ class Daemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=log)
 
-    def ready(self) -> None:
-        """Wait until the daemon answers and its transports have started."""
+    def ready(self, *, alive: bool = True) -> None:
+        """Wait until the daemon answers and its transports have started.
+
+        alive: fail at once when the process has ended; False while somebody else restarts it.
+        """
         end = time.monotonic() + PATIENCE
         while True:
             try:
                 with self.client() as client:
                     if client.call(schema.GetReady(timeout=PATIENCE)).ready:
                         return
-            except Exception:
-                assert self.process is not None
-                assert self.process.poll() is None, self.log.read_text()
+            except LocalError:
+                if alive:
+                    assert self.process is not None
+                    assert self.process.poll() is None, self.log.read_text()
                 assert time.monotonic() < end, self.log.read_text()
                 # A socket that is not there yet gives no event to wait for.
                 time.sleep(0.02)

@@ -43,7 +43,7 @@ class Sender(threading.Thread):
                         self.answered[sent.id] = number
                         self.moved.notify_all()
         except LocalError:
-            self.daemon_of.ready()
+            self.daemon_of.ready(alive=False)
 
     def reach(self, count: int) -> None:
         """Wait until that many were answered."""
