@@ -33,7 +33,7 @@ def _lines(status: "Status") -> list[str]:
         for name, found in sorted(status.transports.items())
     )
     first = (
-        f"up {ago(status.uptime)} | {status.contacts} contacts{pending}"
+        f"up {ago(status.uptime)} | {status.contacts} contact{'s' * (status.contacts != 1)}{pending}"
         f" | outbox {outbox.count}{oldest}"
         f" | carrying {custody.bytes / 1e6:.0f}/{custody.limit / 1e6:.0f} MB"
         f" | {states or 'no transports'}"
