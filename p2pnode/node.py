@@ -308,14 +308,16 @@ class Node(schema.Service):
         return chosen
 
     async def _take_events(self, request: schema.TakeEvents) -> schema.Events:
-        with self.engine.listeners.listening() as stored:
-            found = await self._read(_events, request)
+        listeners = self.engine.listeners
+        with listeners.listening() as stored:
+            up_to_date = 0 <= listeners.newest <= request.after
+            found = [] if up_to_date else await self._read(_events, request)
             if not found and request.timeout:
                 with trio.move_on_after(request.timeout):
                     async for first in stored:
-                        # What came together is handed over together.
                         found.append(first)
                         break
+                # What came together is handed over together.
                 while found and len(found) < request.limit:
                     try:
                         found.append(stored.receive_nowait())
@@ -330,11 +332,10 @@ class Node(schema.Service):
                 while not (reached(message.state, request.state) or final(message.state)):
                     try:
                         event = await stored.receive()
-                    except trio.EndOfChannel:
-                        break  # too many events at once; the state is read again below
+                    except trio.EndOfChannel:  # too many events at once
+                        return await self._wait_state(request)
                     if event.message is not None and event.message.id == message.id:
                         message = event.message
-            message = await self._read(_message, request.id)
         if not reached(message.state, request.state):
             raise NotDelivered(
                 "not delivered in time" if request.state == "delivered" else "not yet",

@@ -32,8 +32,9 @@ def _lines(status: "Status") -> list[str]:
         + (f" ({clean(found.detail)})" if found.detail else "")
         for name, found in sorted(status.transports.items())
     )
+    people = "1 contact" if status.contacts == 1 else f"{status.contacts} contacts"
     first = (
-        f"up {ago(status.uptime)} | {status.contacts} contact{'s' * (status.contacts != 1)}{pending}"
+        f"up {ago(status.uptime)} | {people}{pending}"
         f" | outbox {outbox.count}{oldest}"
         f" | carrying {custody.bytes / 1e6:.0f}/{custody.limit / 1e6:.0f} MB"
         f" | {states or 'no transports'}"

@@ -21,6 +21,8 @@ class Listeners:
     def __init__(self) -> None:
         self._sending: set[trio.MemorySendChannel[Event]] = set()
         self._warnings: dict[str, str] = {}
+        self.newest = -1
+        """Cursor of the newest event told since the start; -1 before the first."""
 
     @property
     def warnings(self) -> list[str]:
@@ -29,6 +31,7 @@ class Listeners:
 
     def tell(self, event: Event) -> None:
         """Hand an event to every listener; one that does not keep up is cut off."""
+        self.newest = max(self.newest, event.cursor)
         for sending in list(self._sending):
             try:
                 sending.send_nowait(event)
