@@ -46,6 +46,7 @@ class Place:
     seen: bool
     device: DeviceId | None = None
     after: float = 0.0
+    tried: int = -1
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -155,12 +156,19 @@ class Dialer:
                     await self._pause(STRANGER_WAIT)
 
     async def _until_wanted(self, place: Place) -> None:
-        """Wait while a link with the device known to be there stands."""
+        """Wait while a link with the device known to be there stands.
+
+        When a pairing opens it is dialled once all the same: the person may want to pair anew with
+        a contact, or with somebody else who is there now.
+        """
         while place.device is not None:
             link = self._peers.by_device.get(place.device)
             if link is None:
                 return
-            await link.ended.wait()
+            if self._peers.pairings and place.tried != self._changes:
+                place.tried = self._changes
+                return
+            await either(link.ended, self._changed)
 
     async def _try(self, place: Place) -> LinkTask | None:
         """Dial; run the link to its end. None when nobody answered, or no link came of it."""
@@ -177,3 +185,16 @@ class Dialer:
         changed = self._changed
         with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
             await changed.wait()
+
+
+async def either(first: trio.Event, second: trio.Event) -> None:
+    """Wait until one of two events happens."""
+    async with trio.open_nursery() as nursery:
+
+        async def second_first() -> None:
+            await second.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(second_first)
+        await first.wait()
+        nursery.cancel_scope.cancel()

@@ -24,7 +24,7 @@ with socket.create_server(("::", 4000), family=socket.AF_INET6, dualstack_ipv6=T
 
 FETCH = """
 import socket, sys
-with socket.create_connection((sys.argv[1], 4000), timeout=0.5) as one:
+with socket.create_connection((sys.argv[1], 4000), timeout=2) as one:
     while one.recv(65536):
         pass
 print("fetched")

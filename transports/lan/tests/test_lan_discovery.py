@@ -1,0 +1,108 @@
+"""What a flood of names may cost, and what is done without python-zeroconf."""
+
+import asyncio
+import logging
+import sys
+from enum import Enum
+
+import pytest
+import trio
+from p2pnode_lan import LanTransport, discovery
+from p2pnode_lan.discovery import MAX_PEERS, SERVICE, Discovery, Sighting
+from p2pnode_lan.settings import LanSettings
+
+from p2pnode.errors import TransportUnavailable
+from p2pnode.spi.testing import RecordingHost
+from p2pnode.spi.transport import Address
+
+
+class Change(Enum):
+    """What a browser says of a name."""
+
+    Added = 1
+    Removed = 2
+    Updated = 3
+
+
+def name(number: int) -> str:
+    return f"{number:016x}.{SERVICE}"
+
+
+@pytest.fixture
+def told() -> list[Sighting]:
+    return []
+
+
+@pytest.fixture
+def listener(told, monkeypatch) -> Discovery:
+    """A discovery that remembers which names it asked about, and never gets an answer."""
+
+    async def silent(self: Discovery, zeroconf: object, name: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Discovery, "_resolve", silent)
+    return Discovery(name(0), [], 4001, told.append)
+
+
+def feed(listener: Discovery, *events: tuple[str, Change]) -> set[str]:
+    """Give events to a discovery and return the names it asks about."""
+
+    async def run() -> set[str]:
+        for text, change in events:
+            listener._changed(None, SERVICE, text, change)
+        await asyncio.sleep(0)
+        asked = set(listener._resolving)
+        await discovery._end(list(listener._resolving.values()))
+        return asked
+
+    return asyncio.run(run())
+
+
+def test_a_flood_of_names_is_bounded(listener):
+    asked = feed(listener, *((name(number), Change.Added) for number in range(1, 5_000)))
+    assert len(asked) == MAX_PEERS
+    assert len(listener._followed) == MAX_PEERS
+
+
+def test_goodbyes_make_room(listener, told):
+    flood = [(name(number), Change.Added) for number in range(1, MAX_PEERS + 1)]
+    late = name(9_999)
+    asked = feed(listener, *flood, (name(1), Change.Removed), (late, Change.Added))
+    assert late in asked
+    assert name(1) not in asked
+    assert told == [Sighting(name(1), Address(b""))]
+
+
+@pytest.mark.parametrize(
+    "text", [name(0), SERVICE, f"my laptop.{SERVICE}", f"{'A' * 16}.{SERVICE}", "x" * 5_000, ""]
+)
+def test_names_no_node_would_choose_are_passed_over(listener, told, text):
+    assert feed(listener, (text, Change.Added), (text, Change.Removed)) == set()
+    assert told == []
+
+
+async def test_without_zeroconf_the_transport_is_unavailable_and_says_what_helps(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zeroconf", None)
+    transport, host = LanTransport(LanSettings()), RecordingHost()
+    with pytest.raises(TransportUnavailable) as caught:
+        await transport.run(host)
+    assert "p2pnode[lan]" in caught.value.hint
+    assert [state for state, _ in host.reports] == ["starting", "off"]
+    checks = {check.name: check for check in await transport.diagnose()}
+    assert checks["discovery"].result == "fail"
+
+
+async def test_without_zeroconf_peers_named_by_hand_still_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zeroconf", None)
+    transport = LanTransport(LanSettings(discover=False, interfaces=("lo",)))
+    async with trio.open_nursery() as nursery:
+        host = RecordingHost()
+        await nursery.start(transport.run, host)
+        assert host.reports[-1][0] == "up"
+        nursery.cancel_scope.cancel()
+
+
+def test_zeroconf_logs_nothing():
+    """Its messages name addresses."""
+    discovery.check_installed()
+    assert not logging.getLogger("zeroconf").isEnabledFor(logging.CRITICAL)
