@@ -114,8 +114,10 @@ class Pairings:
         return PairingStep(pairing=pairing, step=seen, event="waiting")
 
     async def answer(self, pairing: str, yes: bool, petname: str) -> PairingStep:
-        """Take the person's answer to the words."""
+        """Take the person's answer to the words; one that has ended already stays as it ended."""
         desk = self._desk(pairing)
+        if desk.over:
+            return desk.steps[-1]
         if desk.sides is None:
             raise InvalidInput("there are no words to compare in this pairing now")
         desk.petname = petname or desk.petname
