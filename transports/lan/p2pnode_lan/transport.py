@@ -5,6 +5,7 @@ One network, as this machine's interfaces show it, is one epoch: fresh random na
 """
 
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from weakref import WeakSet
@@ -28,6 +29,9 @@ PENDING_INCOMING = 16
 
 SIGHTINGS_UNREAD = 256
 """Hints from multicast DNS that wait to be read; more are dropped and asked again later."""
+
+OWN_NAMES = 64
+"""Names of our own, the last ones, that are known as such when an echo of them comes late."""
 
 POLITE_WAIT = 2.0
 """Seconds the node with the higher name leaves the first dial to the other."""
@@ -58,7 +62,7 @@ class LanTransport(Transport):
         self._lanes: set[Lane] = set()
         self._running = False
         self._seen: dict[str, Address] = {}
-        self._own_names: set[str] = set()
+        self._own_names: deque[str] = deque(maxlen=OWN_NAMES)
 
     # The medium ---------------------------------------------------------------------------------
 
@@ -218,7 +222,7 @@ class LanTransport(Transport):
         retry = FIRST_RETRY
         while True:
             own = discovery.new_instance()
-            self._own_names.add(own)
+            self._own_names.append(own)
             put: Callable[[discovery.Sighting], None]
             sightings: trio.MemoryReceiveChannel[discovery.Sighting]
             put, sightings = bridge.inbox(SIGHTINGS_UNREAD)
