@@ -19,7 +19,7 @@ test: lint system
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy p2pnode bench examples $(wildcard transports/*/p2pnode_*)
+	$(BIN)/mypy p2pnode bench $(wildcard examples/*.py examples/*/p2pnode_*.py transports/*/p2pnode_*)
 	$(BIN)/lint-imports --no-cache
 	@for one in $(TRANSPORTS); do \
 	  $(BIN)/python tests/walls.py "$$one" || exit 1; done

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -175,7 +175,8 @@ async def test_the_kit_finds(defect: Callable[[Patch], None], monkeypatch):
         await check_transport(pair)
     assert kinds(caught.value) <= FOUND
     for left in set(os.listdir("/proc/self/fd")) - before:
-        os.close(int(left))
+        with suppress(OSError):  # the listing itself was one
+            os.close(int(left))
 
 
 async def test_the_kit_finds_a_fault_that_does_not_end_the_channel():
@@ -187,7 +188,7 @@ async def test_the_kit_finds_a_fault_that_does_not_end_the_channel():
         async with pair() as plain:
             yield replace(plain, faults={"harmless": harmless})
 
-    with pytest.raises(Exception, match="") as caught:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - in groups
         await check_transport(with_fault)
     assert "harmless: the channel ends" in repr(caught.value)
 
