@@ -1,0 +1,79 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.walls import ROOT, broken
+
+SOURCES = [*ROOT.glob("p2pnode/**/*.py"), *ROOT.glob("transports/*/p2pnode_*/**/*.py")]
+BANNED = ("manager", "handler", "helper", "util", "misc")
+
+
+def test_the_core_does_not_load_trio():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted(ROOT.glob("p2pnode/protocol/**/*.py"))
+        if path.name != "__init__.py"
+    ]
+    script = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        "print(sorted({'trio', 'asyncio', 'sqlite3', 'apsw', 'logging', 'ssl'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(ast.literal_eval(done.stdout))
+    assert "trio" not in loaded
+    assert "apsw" not in loaded
+
+
+def test_package_files_import_nothing():
+    for path in ROOT.glob("p2pnode/**/__init__.py"):
+        names = list(ast.walk(ast.parse(path.read_text())))
+        assert not [one for one in names if isinstance(one, ast.Import | ast.ImportFrom)], path
+
+
+@pytest.mark.parametrize("transport", [path.name for path in ROOT.glob("transports/*/")])
+def test_the_wall_around_a_transport_holds(transport):
+    assert broken(transport) == []
+
+
+def test_names_come_from_the_glossary():
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                words = node.name.lower()
+                assert not any(word in words for word in BANNED), (path, node.name)
+        assert not any(word in path.stem for word in BANNED), path
+
+
+def test_public_things_are_explained():
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree) is not None or path.name == "__init__.py", path
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            public = not node.name.startswith("_")
+            if public and node in tree.body:
+                assert ast.get_docstring(node) is not None, (path, node.name)
+
+
+def test_the_lock_names_versions_and_hashes_alone():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "http" not in lock
+    assert "--find-links" not in lock
+    assert "--hash=sha256:" in lock
+
+
+def test_every_verb_is_in_the_readme_or_the_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "p2pnode", "--help"], capture_output=True, text=True, check=True
+    )
+    listed = {path.stem.replace("_", "-") for path in Path(ROOT / "p2pnode/cli").glob("*.py")}
+    verbs = listed - {"--init--", "verbs", "terminal", "qr"}
+    assert all(verb in done.stdout for verb in verbs | {"init", "run"})
