@@ -155,3 +155,26 @@ def wait_long(daemon: Daemon) -> None:
             client.call(schema.TakeEvents(consumer="long", timeout=60))
     except LocalError:
         return  # the daemon ended, as the test wants
+
+
+def test_chat_in_a_pipe(two):
+    ana, bo = two
+    with subprocess.Popen(
+        ana.command("chat", "bo"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as chat:
+        assert chat.stdin is not None
+        said = iter(chat.stdout or ())
+        assert any("Talking with bo" in line for line in said)
+        chat.stdin.write("typed in chat\n")
+        chat.stdin.flush()
+        assert any("delivered: typed in chat" in line for line in said)
+        bo.cli("send", "ana", "answered in chat")
+        assert any("answered in chat" in line for line in said)
+        chat.stdin.write("/quit\n")
+        chat.stdin.flush()
+        assert chat.wait(30) == 0
+    assert "typed in chat" in bo.cli("history", "ana")
