@@ -7,7 +7,7 @@ that a long history never holds up a message.
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import SystemRandom
@@ -20,7 +20,7 @@ from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.entropy import OsEntropy
-from p2pnode.errors import Denied, InvalidInput, NotDelivered, StoreCorrupt, StoreError
+from p2pnode.errors import Denied, InvalidInput, LocalError, NotDelivered, StoreCorrupt, StoreError
 from p2pnode.ids import Cursor, id_text
 from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryPolicy
@@ -211,9 +211,11 @@ class Node(schema.Service):
     async def call(self, request: schema.Request) -> schema.Answer:
         """Carry out a request. Raises LocalError for what a person can understand."""
         match request:
-            case schema.Send(to=to, text=text, lifetime=lifetime):
-                message, state = await self._ask(asks.Send(to, text, lifetime))
-                return schema.Sent(id=id_text(message), state=state)
+            case schema.Send():
+                [answer] = await self.send_all([request])
+                if isinstance(answer, LocalError):
+                    raise answer
+                return answer
             case schema.TakeEvents():
                 return await self._take_events(request)
             case schema.AckEvents(consumer=consumer, cursor=cursor):
@@ -235,6 +237,21 @@ class Node(schema.Service):
                 return schema.Ready(ready=self.engine.transports.all_settled)
             case _:
                 return await self._about_people(request)
+
+    async def send_all(self, requests: Sequence[schema.Send]) -> list[schema.Answer | LocalError]:
+        """Send messages in their order, in as few commits as they fit into."""
+        outcomes = await self.engine.owner.ask_all(
+            [asks.Send(request.to, request.text, request.lifetime) for request in requests]
+        )
+        answers: list[schema.Answer | LocalError] = []
+        for outcome in outcomes:
+            if outcome.error is None:
+                message, state = outcome.answer
+                answers.append(schema.Sent(id=id_text(message), state=state))
+            else:
+                assert isinstance(outcome.error, LocalError)  # nothing foreign is in a Send
+                answers.append(outcome.error)
+        return answers
 
     async def _about_people(self, request: schema.Request) -> schema.Answer:
         pairings = self.engine.pairings

@@ -5,9 +5,12 @@ text (`p2pnode.ids.id_text`), times are integer Unix seconds of this node's own 
 never an order), durations are seconds. Every answer and event carries `schema: 1`.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
+
+from p2pnode.errors import LocalError
 
 SCHEMA = 1
 
@@ -416,3 +419,13 @@ class Service:
     async def call(self, request: Request) -> Answer:
         """Carry out a request; raises LocalError for what a person can understand."""
         raise LookupError(type(request).__name__)
+
+    async def send_all(self, requests: Sequence[Send]) -> list[Answer | LocalError]:
+        """Send messages in their order; return each one's answer or error."""
+        answers: list[Answer | LocalError] = []
+        for request in requests:
+            try:
+                answers.append(await self.call(request))
+            except LocalError as error:
+                answers.append(error)
+        return answers

@@ -1,201 +1,177 @@
-"""What the local API answers over HTTP: `/v1/rpc`, `/v1/events`, `/v1/check`.
-
-Calls go straight from ASGI to JSON-RPC, since one of them stands in the path of each message; the
-two routes for people and streams are starlette's.
-"""
+"""What the local API answers over HTTP: `/v1/rpc`, `/v1/events`, `/v1/check`."""
 
 import logging
-from collections.abc import MutableMapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from urllib.parse import parse_qsl
 
 import msgspec
 import trio
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
 
-from p2pnode.api.rpc import answer
-from p2pnode.api.stream import EventStream, asked
+from p2pnode.api import rpc, stream
+from p2pnode.api.http import HttpStream, Refusal, Request
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
 from p2pnode.schema import SCHEMA, GetReady, GetStatus, Ready, Service, Status
 
 _log = logging.getLogger(__name__)
 
-MAX_BODY = 1 << 20
-"""Bytes in one request: a batch of short calls, or the longest text with everything escaped."""
-
-BODY_TIMEOUT = 30.0
-"""Seconds a client may take to send the body of its request."""
-
-GRACE = 0.5
-"""Seconds calls may go on after the stop: long enough for a commit."""
-
 HOSTS = frozenset({b"localhost", b"p2pnode"})
 """What Host may say. A browser behind a forwarder names another host, or a port."""
 
-BROWSER_HEADERS = frozenset({b"origin", b"referer", b"sec-fetch-site", b"sec-fetch-mode"})
-"""Headers that only browsers send. Nothing here is meant for a web page."""
+PATHS = {b"/v1/rpc": b"POST", b"/v1/events": b"GET", b"/v1/check": b"GET"}
+"""Where something is, and the one method it takes."""
 
 
-class Client(Protocol):
-    """The stream a request came on: `scope` is cancelled when it ends."""
+class Conversation:
+    """One client's requests, one after the other.
 
-    scope: trio.CancelScope | None
-    gone: bool
+    state: "idle" between requests, "calling" while one is carried out, "streaming" while events
+    are written. `interrupt` ends what is under way: a call is then refused, a stream ends.
+    """
 
-    def cork(self) -> None:
-        """Let the next write wait for the one after it."""
-
-
-class Application:
-    """The ASGI application; `stop` ends all that runs."""
-
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, http: HttpStream) -> None:
         self._service = service
-        self._calls: set[trio.CancelScope] = set()
-        self._streams: set[trio.CancelScope] = set()
+        self._http = http
+        self._scope = trio.CancelScope()
         self._stopping = False
-        self._idle = trio.Event()
-        self._router = Router(
-            [Route("/v1/events", self._events), Route("/v1/check", self._check)],
-            redirect_slashes=False,
-        )
+        self.state = "idle"
 
-    async def __call__(self, client: Client, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request that came on `client`."""
-        if scope["type"] != "http":
-            return  # hypercorn closes what is not accepted
-        streams = scope["path"] == "/v1/events"
-        running = self._streams if streams else self._calls
-        with trio.CancelScope() as cancel:
-            client.scope = cancel
-            running.add(cancel)
-            try:
-                refused = self._refuse(scope)
-                if refused is not None:
-                    await refused(scope, receive, send)
-                elif scope["path"] == "/v1/rpc":
-                    await self._rpc(client, scope, receive, send)
-                else:
-                    await self._router(scope, receive, send)
-            except Exception as error:
-                _log.error("api: a request failed: %s", traced(error))
-                raise
-            finally:
-                running.discard(cancel)
-                client.scope = None
-                if self._stopping and not self._calls:
-                    self._idle.set()
-        if cancel.cancelled_caught and not client.gone:
-            if streams:
-                await send({"type": "http.response.body", "body": b""})
-            else:
-                await _refusal(503, "the daemon is stopping")(scope, receive, send)
+    async def run(self) -> None:
+        """Serve until the client is through, or something it did ends the stream."""
+        try:
+            while not self._stopping:
+                request = await self._next()
+                if request is None:
+                    return
+                try:
+                    await self._carry_out(request)
+                except Refusal as refusal:
+                    await self._http.answer(refusal.status, refusal.body)
+                self.state = "idle"
+        except Refusal as refusal:
+            await self._http.answer(refusal.status, refusal.body)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has gone
 
-    async def stop(self) -> None:
-        """End streams now, calls after a grace; refuse what comes later."""
+    def interrupt(self) -> None:
+        """End what is under way, and the conversation with it."""
         self._stopping = True
-        for scope in list(self._streams):
-            scope.cancel()
-        if self._calls:
-            with trio.move_on_after(GRACE):
-                await self._idle.wait()
-        for scope in list(self._calls):
-            scope.cancel()
+        self._scope.cancel()
 
-    def _refuse(self, scope: MutableMapping[str, Any]) -> Response | None:
-        if self._stopping:
-            return _refusal(503, "the daemon is stopping")
-        if scope["http_version"] not in {"1.1", "1.0"}:
-            return _refusal(505, "only HTTP/1.1 is spoken here")
-        host = b""
-        for name, value in scope["headers"]:
-            if name == b"host":
-                host = value
-            elif name in BROWSER_HEADERS:
-                return _refusal(403, "browsers are not let in")
-        if host.lower() not in HOSTS:
-            return _refusal(421, "the Host must be localhost")
+    async def _next(self) -> Request | None:
+        with trio.CancelScope() as self._scope:
+            return await self._http.request()
         return None
 
-    async def _rpc(self, client: Client, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = _refuse_call(scope)
-        body = b""
-        if refused is None:
-            with trio.move_on_after(BODY_TIMEOUT):
-                body = await _body(receive)
-                if len(body) > MAX_BODY:
-                    refused = _refusal(413, "the request is larger than 1 MiB")
-            if not body and refused is None:
-                refused = _refusal(400, "the request has no body")
-        if refused is not None:
-            await refused(scope, receive, send)
+    async def _carry_out(self, request: Request) -> None:
+        _check(request)
+        if request.path == b"/v1/events":
+            self.state = "streaming"
+            await self._events(request)
             return
-        told = await answer(self._service, body)
-        if told is None:
-            await Response(status_code=204)(scope, receive, send)
+        self.state = "calling"
+        if request.path == b"/v1/check":
+            await self._http.answer(200, await self._checked())
             return
-        client.cork()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(told)),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": told})
+        work = rpc.read(request.body)
+        if not work.waits:
+            # Soon over, whether the client is still there or not: nobody need watch for that.
+            with trio.CancelScope() as self._scope:
+                await self._answer(await rpc.carry_out(self._service, work))
+            if self._scope.cancelled_caught:
+                raise Refusal(503, "the daemon is stopping")
+            return
+        told: bytes | None = None
 
-    async def _events(self, request: HttpRequest) -> Response:
+        async def wait() -> None:
+            nonlocal told
+            told = await rpc.carry_out(self._service, work)
+
+        if not await self._while_there(wait):
+            raise Refusal(503, "the daemon is stopping")
+        await self._answer(told)
+
+    async def _answer(self, told: bytes | None) -> None:
+        await self._http.answer(200 if told else 204, told or b"")
+
+    async def _while_there(self, what: Callable[[], Awaitable[None]]) -> bool:
+        """Do something that may take long; tell whether it came to its end.
+
+        A client that goes ends it, because nobody is left to be told: BrokenResourceError.
+        """
+        there, done = True, False
+        async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
+
+            async def watch() -> None:
+                nonlocal there
+                with suppress(trio.BrokenResourceError):
+                    await self._http.gone()
+                there = False
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            try:
+                await what()
+                done = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                there = False
+            nursery.cancel_scope.cancel()
+        if not there:
+            raise trio.BrokenResourceError
+        return done
+
+    async def _events(self, request: Request) -> None:
+        query = dict(parse_qsl(request.query.decode("ascii", "replace")))
         try:
-            take = asked(request.query_params, request.headers.get("last-event-id"))
+            take = stream.asked(query, request.last_event.decode("ascii", "replace") or None)
         except msgspec.ValidationError as error:
-            return _refusal(400, "wrong parameters", str(error))
-        return EventStream(self._service, take)
+            raise Refusal(400, "wrong parameters", str(error)) from None
+        await self._http.begin(stream.HEADERS)
 
-    async def _check(self, request: HttpRequest) -> Response:
+        async def write() -> None:
+            async for part in stream.parts(self._service, take):
+                await self._http.part(part)
+
+        await self._while_there(write)
+        await self._http.end()
+
+    async def _checked(self) -> bytes:
         try:
             status = await self._service.call(GetStatus())
             ready = await self._service.call(GetReady())
         except LocalError as error:
-            return _refusal(503, error.what, error.why)
+            raise Refusal(503, error.what, error.why) from None
         assert isinstance(status, Status)
         assert isinstance(ready, Ready)
-        return _json(200, {"schema": SCHEMA, "version": status.version, "ready": ready.ready})
+        return msgspec.json.encode(
+            {"schema": SCHEMA, "version": status.version, "ready": ready.ready}
+        )
 
 
-def _refuse_call(scope: MutableMapping[str, Any]) -> Response | None:
-    if scope["method"] != "POST":
-        return _refusal(405, "calls are POSTed")
-    kind = b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            kind = value
-        elif name == b"content-length" and int(value) > MAX_BODY:
-            return _refusal(413, "the request is larger than 1 MiB")
-    # a page cannot send this type across origins without asking first, and nobody answers that
-    if kind.partition(b";")[0].strip().lower() != b"application/json":
-        return _refusal(415, "the Content-Type must be application/json")
-    return None
+def _check(request: Request) -> None:
+    """Raise Refusal for a request that must not be carried out."""
+    if request.browser:
+        raise Refusal(403, "browsers are not let in")
+    if request.host.lower() not in HOSTS:
+        raise Refusal(421, "the Host must be localhost")
+    method = PATHS.get(request.path)
+    if method is None:
+        raise Refusal(404, "there is nothing here", "see docs/api.md")
+    if request.method != method:
+        raise Refusal(405, "calls are POSTed" if method == b"POST" else "this is only read")
+    if method == b"POST":
+        # a page cannot send this type across origins without asking first, and nobody answers that
+        if request.kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refusal(415, "the Content-Type must be application/json")
+        if not request.body:
+            raise Refusal(400, "the request has no body")
 
 
-async def _body(receive: Receive) -> bytes:
-    """Return the body, or the first part of it that is over the limit; b"" when it breaks off."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        event = await receive()
-        if event["type"] != "http.request":
-            return b""
-        part: bytes = event.get("body", b"")
-        parts.append(part)
-        size += len(part)
-        if size > MAX_BODY or not event.get("more_body", False):
-            return b"".join(parts)
-
-
-def _refusal(status: int, what: str, why: str = "") -> Response:
-    return _json(status, {"schema": SCHEMA, "what": what, "why": why})
-
-
-def _json(status: int, value: dict[str, object]) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+async def serve_stream(conversation: Conversation) -> None:
+    """Run a conversation; a defect of ours ends it alone, and is logged without its contents."""
+    try:
+        await conversation.run()
+    except Exception as error:
+        _log.error("api: a stream failed: %s", traced(error))

@@ -1,19 +1,20 @@
 """JSON-RPC 2.0 over bytes: decode, call the service, encode. Knows nothing of HTTP.
 
-Parameters are by name only. A batch runs concurrently, so that what it asks for can share one
-commit; its answers come in the order of its calls.
+Parameters are by name only. The calls of a batch are carried out in their order, and so are its
+answers.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
-import trio
 
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
-from p2pnode.schema import METHODS, Request, Service
+from p2pnode.schema import METHODS, Answer, Request, Send, Service
 
 MAX_BATCH = 256
 """Calls in one batch."""
@@ -81,66 +82,123 @@ _decode_params = {
 }
 
 
-async def answer(service: Service, body: bytes) -> bytes | None:
-    """Carry out one call or a batch; None when nothing is to be answered (notifications)."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call that can be carried out; number is None for a notification."""
+
+    number: Number | msgspec.UnsetType
+    method: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The calls of one body in their order, each a job or already its failure."""
+
+    jobs: tuple[Job | bytes, ...]
+    batch: bool
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call may wait for something to happen."""
+        return any(isinstance(job, Job) and getattr(job.request, "timeout", 0) for job in self.jobs)
+
+
+def read(body: bytes) -> Work:
+    """Return the call or the calls in a body."""
     if not body.lstrip(b" \t\r\n").startswith(b"["):
-        return await _one(service, body)
+        return Work((_job(body),), batch=False)
     try:
         calls = _decode_batch(body)
     except (msgspec.DecodeError, RecursionError):
-        return _failure(None, PARSE_ERROR, "the batch is not JSON")
+        return _refused(PARSE_ERROR, "the batch is not JSON")
     if not 0 < len(calls) <= MAX_BATCH:
-        return _failure(None, INVALID_REQUEST, f"a batch has 1 to {MAX_BATCH} calls")
-    answers = await _gathered([_bound(service, call) for call in calls])
-    told = [found for found in answers if found is not None]
-    return b"[" + b",".join(told) + b"]" if told else None
+        return _refused(INVALID_REQUEST, f"a batch has 1 to {MAX_BATCH} calls")
+    return Work(tuple(map(_job, calls)), batch=True)
 
 
-def _bound(service: Service, call: msgspec.Raw) -> Callable[[], Awaitable[bytes | None]]:
-    return lambda: _one(service, call)
+def _refused(kind: int, what: str) -> Work:
+    return Work((_failure(None, kind, what),), batch=False)
 
 
-async def _gathered(tasks: list[Callable[[], Awaitable[bytes | None]]]) -> list[bytes | None]:
-    found: list[bytes | None] = [None] * len(tasks)
-
-    async def run(at: int) -> None:
-        found[at] = await tasks[at]()
-
-    async with trio.open_nursery() as nursery:
-        for at in range(len(tasks)):
-            nursery.start_soon(run, at)
-    return found
-
-
-async def _one(service: Service, raw: bytes | msgspec.Raw) -> bytes | None:
+def _job(raw: bytes | msgspec.Raw) -> Job | bytes:
     try:
         call = _decode_call(raw)
     except msgspec.ValidationError as error:
         return _failure(None, INVALID_REQUEST, "not a JSON-RPC 2.0 call", why=str(error))
     except (msgspec.DecodeError, RecursionError):
         return _failure(None, PARSE_ERROR, "the request is not JSON")
-    told = await _carry_out(service, call)
-    return None if call.id is msgspec.UNSET else told
-
-
-async def _carry_out(service: Service, call: Call) -> bytes:
-    number = None if call.id is msgspec.UNSET else call.id
     decode = _decode_params.get(call.method)
     if decode is None:
-        return _failure(number, METHOD_NOT_FOUND, "no such method", hint="See docs/api.md")
+        told = _failure(_shown(call.id), METHOD_NOT_FOUND, "no such method", hint="See docs/api.md")
+        return b"" if call.id is msgspec.UNSET else told
     try:
-        request: Request = decode(call.params)
+        return Job(call.id, call.method, decode(call.params))
     except (msgspec.DecodeError, RecursionError) as error:
-        return _failure(number, INVALID_PARAMS, "wrong parameters", why=str(error))
+        told = _failure(_shown(call.id), INVALID_PARAMS, "wrong parameters", why=str(error))
+        return b"" if call.id is msgspec.UNSET else told
+
+
+async def carry_out(service: Service, work: Work) -> bytes | None:
+    """Carry out calls one after the other; None when nothing is to be answered (notifications).
+
+    Messages to send that stand next to each other are handed over together: they keep their order
+    and share a commit.
+    """
+    told: list[bytes] = []
+    for sends, run in groupby(work.jobs, _is_send):
+        if sends:
+            told += await _send_all(service, [job for job in run if isinstance(job, Job)])
+        else:
+            told += [job if isinstance(job, bytes) else await _one(service, job) for job in run]
+    told = [one for one in told if one]
+    if not told:
+        return None
+    return b"[" + b",".join(told) + b"]" if work.batch else told[0]
+
+
+def _is_send(job: Job | bytes) -> bool:
+    return isinstance(job, Job) and isinstance(job.request, Send)
+
+
+async def _send_all(service: Service, jobs: list[Job]) -> list[bytes]:
+    requests = [job.request for job in jobs if isinstance(job.request, Send)]
     try:
-        result = await service.call(request)
-        return _encode(Success(number, result))
-    except LocalError as error:
-        data = ErrorData(error.code, error.why, error.hint)
-        return _encode(Failure(number, Error(LOCAL_ERROR, error.what, data)))
+        answers = await service.send_all(requests)
     except Exception as error:
-        _log.error("api: %s failed: %s", call.method, traced(error))
-        return _failure(number, INTERNAL_ERROR, "an error inside the daemon", code="error")
+        return [_defect(job, error) for job in jobs]
+    return [_told(job, answer) for job, answer in zip(jobs, answers, strict=True)]
+
+
+async def _one(service: Service, job: Job) -> bytes:
+    try:
+        return _told(job, await service.call(job.request))
+    except LocalError as error:
+        return _told(job, error)
+    except Exception as error:
+        return _defect(job, error)
+
+
+def _told(job: Job, answer: Answer | LocalError) -> bytes:
+    """Return a call's answer; b"" for a notification."""
+    if job.number is msgspec.UNSET:
+        return b""
+    number = _shown(job.number)
+    if isinstance(answer, LocalError):
+        shown = ErrorData(answer.code, answer.why, answer.hint)
+        return _encode(Failure(number, Error(LOCAL_ERROR, answer.what, shown)))
+    return _encode(Success(number, answer))
+
+
+def _defect(job: Job, error: Exception) -> bytes:
+    _log.error("api: %s failed: %s", job.method, traced(error))
+    if job.number is msgspec.UNSET:
+        return b""
+    return _failure(_shown(job.number), INTERNAL_ERROR, "an error inside the daemon", code="error")
+
+
+def _shown(number: Number | msgspec.UnsetType) -> Number:
+    return None if number is msgspec.UNSET else number
 
 
 def _failure(

@@ -4,11 +4,9 @@ A page is taken from the store, written, and only then the next one is taken: a 
 for itself and costs no memory. Events stay until their consumer acknowledges them by `events.ack`.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from p2pnode.errors import LocalError
 from p2pnode.schema import Events, Service, TakeEvents
@@ -18,6 +16,8 @@ PAGE = 32
 
 KEEP_ALIVE = 15.0
 """Seconds without an event after which a comment is written, so that a dead client shows."""
+
+HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
 def asked(query: Mapping[str, str], last: str | None) -> TakeEvents:
@@ -33,37 +33,23 @@ def asked(query: Mapping[str, str], last: str | None) -> TakeEvents:
     )
 
 
-class EventStream(Response):
-    """An endless answer; ends when its task is cancelled (client gone, or the daemon stops)."""
-
-    def __init__(self, service: Service, take: TakeEvents) -> None:
-        super().__init__(media_type="text/event-stream", headers={"cache-control": "no-store"})
-        del self.headers["content-length"]
-        self._service = service
-        self._take = take
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Write events until cancelled."""
-        take = self._take
-        encode = msgspec.json.encode
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        text = b": events follow\n\n"
-        while True:
-            await send({"type": "http.response.body", "body": text, "more_body": True})
-            try:
-                page = await self._service.call(take)
-            except LocalError as error:
-                what = encode({"schema": 1, "code": error.code, "what": error.what})
-                await send(
-                    {"type": "http.response.body", "body": b"event: error\ndata: %s\n\n" % what}
-                )
-                return
-            assert isinstance(page, Events)
-            text = b"".join(
-                b"id: %d\nevent: %s\ndata: %s\n\n" % (e.cursor, e.kind.encode(), encode(e))
-                for e in page.events
-            )
-            if page.events:
-                take = msgspec.structs.replace(take, after=page.events[-1].cursor)
-            else:
-                text = b": still here\n\n"
+async def parts(service: Service, take: TakeEvents) -> AsyncIterator[bytes]:
+    """Yield the stream's text without end; after an error of the node, that and no more."""
+    encode = msgspec.json.encode
+    yield b": events follow\n\n"
+    while True:
+        try:
+            page = await service.call(take)
+        except LocalError as error:
+            what = encode({"schema": 1, "code": error.code, "what": error.what})
+            yield b"event: error\ndata: %s\n\n" % what
+            return
+        assert isinstance(page, Events)
+        if not page.events:
+            yield b": still here\n\n"
+            continue
+        yield b"".join(
+            b"id: %d\nevent: %s\ndata: %s\n\n" % (e.cursor, e.kind.encode(), encode(e))
+            for e in page.events
+        )
+        take = msgspec.structs.replace(take, after=page.events[-1].cursor)

@@ -7,11 +7,12 @@ contact on a link. Addresses are hints: who is there shows only on the link.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 import trio
 
 from p2pnode.engine.link_task import LinkTask
-from p2pnode.engine.peers import Peers
+from p2pnode.engine.peers import OpenPairing, Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
 from p2pnode.spi.transport import Address, Channel, Transport
@@ -33,7 +34,15 @@ LONGEST_WAIT_UNSEEN = 600.0
 STRANGER_WAIT = 300.0
 """Seconds after which a stranger is tried again, unless something changes here before."""
 
-Run = Callable[[Channel, Transport, bool], Awaitable[LinkTask | None]]
+Run = Callable[[LinkTask], Awaitable[None]]
+
+
+class Begin(Protocol):
+    """Makes a link on a channel, not yet running."""
+
+    def __call__(self, channel: Channel, transport: Transport, *, initiator: bool) -> LinkTask:
+        """Return it."""
+        ...
 
 
 @dataclass(eq=False)
@@ -47,15 +56,18 @@ class Place:
     device: DeviceId | None = None
     after: float = 0.0
     tried: int = -1
+    link: LinkTask | None = None
+    twice: bool = False
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class Dialer:
-    """Keeps one task for each place. `run_link` runs a channel's link to its end."""
+    """Keeps one task for each place. `run_link` runs a link to its end."""
 
-    def __init__(self, peers: Peers, random: Random, run_link: Run) -> None:
+    def __init__(self, peers: Peers, random: Random, new_link: Begin, run_link: Run) -> None:
         self._peers = peers
         self._random = random
+        self._new_link = new_link
         self._run_link = run_link
         self._places: dict[tuple[str, Address], Place] = {}
         self._nursery: trio.Nursery | None = None
@@ -104,7 +116,9 @@ class Dialer:
     def changed(self) -> None:
         """Strangers may be recognised now, or wanted for a pairing: try all again.
 
-        Links with strangers that we dialled end for that.
+        Links with strangers that we dialled end for that. Links with contacts stand, but where a
+        pairing is open their places are dialled once more all the same: the person may want to pair
+        anew with a contact, whose own try came perhaps before our person had the code.
         """
         for link in self._peers.links.values():
             if link.dialled and link.stranger:
@@ -112,6 +126,11 @@ class Dialer:
         self._changes += 1
         self._changed.set()
         self._changed = trio.Event()
+        if self._peers.pairings and self._nursery is not None:
+            for place in self._places.values():
+                if place.link is not None and place.link.device is not None and not place.twice:
+                    place.twice = True
+                    self._nursery.start_soon(self._besides, place)
 
     def nearby(self, transport: str) -> int:
         """Return how many places a transport sees now."""
@@ -150,6 +169,8 @@ class Dialer:
                     place.device = link.device.id
                     await self._pause(FIRST_WAIT)
                 elif link.pairing is not None:
+                    await self._while_paired(link.pairing)
+                    place.tried = -1  # it may have broken off
                     await self._pause(FIRST_WAIT)
                 else:
                     place.device = None
@@ -172,13 +193,39 @@ class Dialer:
 
     async def _try(self, place: Place) -> LinkTask | None:
         """Dial; run the link to its end. None when nobody answered, or no link came of it."""
+        place.link = await self._open(place)
+        if place.link is None:
+            return None
+        link = place.link
+        await self._run_link(link)
+        place.link = None
+        return link if link.established_at else None
+
+    async def _while_paired(self, pairing: OpenPairing) -> None:
+        """Wait while another link serves the same pairing: both sides may have dialled."""
+        while (link := self._peers.of_pairing(pairing)) is not None:
+            await link.ended.wait()
+
+    async def _besides(self, place: Place) -> None:
+        """Dial a place where a link stands, for a pairing; again while one is under way there."""
+        while self._peers.pairings:
+            link = await self._open(place)
+            if link is None:
+                break
+            await self._run_link(link)
+            if link.pairing is None:
+                break
+            await self._while_paired(link.pairing)
+            await self._pause(FIRST_WAIT)
+        place.twice = False
+
+    async def _open(self, place: Place) -> LinkTask | None:
         try:
             async with self._dials:
                 channel = await place.transport.dial(place.address, place.lane)
         except ChannelClosed:
             return None
-        link = await self._run_link(channel, place.transport, True)
-        return link if link is not None and link.established_at else None
+        return self._new_link(channel, place.transport, initiator=True)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep about that long; less when something changes here."""

@@ -77,7 +77,7 @@ class Engine:
         )
         self.pairings = Pairings(own, self.owner, self.peers, entropy, clock)
         self._random = random
-        self._dialer = Dialer(self.peers, random, self._run_link)
+        self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
         self.transports = Transports(transports, self._dialer, self.owner, self._incoming, random)
         self._context = Context(self.owner, self.peers, entropy, random, self.pairings, self)
         self._numbers = count(1)
@@ -134,11 +134,10 @@ class Engine:
             self.peers.rejected["too-many-links"] += 1
             await channel.aclose()
             return
-        self._nursery.start_soon(self._run_link, channel, transport, False)
+        link = self._new_link(channel, transport, initiator=False)
+        self._nursery.start_soon(self._run_link, link)
 
-    async def _run_link(
-        self, channel: Channel, transport: Transport, initiator: bool
-    ) -> LinkTask | None:
+    def _new_link(self, channel: Channel, transport: Transport, *, initiator: bool) -> LinkTask:
         link = LinkTask(
             next(self._numbers),
             channel,
@@ -147,13 +146,15 @@ class Engine:
             initiator=initiator,
         )
         self.peers.links[link.number] = link
+        return link
+
+    async def _run_link(self, link: LinkTask) -> None:
         try:
             await link.run()
         except* Exception as group:
             # No peer may end the node, whatever defect of ours it has found.
             self.peers.rejected["internal-error"] += 1
             log.error("a link failed: %s", traced(group))  # noqa: TRY400 - names nobody
-        return link
 
     # Effects -----------------------------------------------------------------------------------
 

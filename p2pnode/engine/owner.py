@@ -1,10 +1,16 @@
 """The owner task: the only one that changes anything durable.
 
-Asks wait in one bounded queue; whatever waits shares the next transaction. The transaction runs in
-a worker thread, so that a slow disk never stops the links. Effects leave after the commit.
+Asks wait in one bounded queue; whatever waits shares the next transaction. Effects leave after the
+commit.
+
+A commit runs in a worker thread, so that a slow disk never stops the links. The way there and back
+takes as long as a small commit on a fast disk, though, and costs more than the commit itself. So
+while the disk has lately been fast, a few asks are committed in the event loop, and one that comes
+alone is not even queued; those that come close behind each other are, to share a commit.
 """
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import trio
@@ -20,6 +26,18 @@ from p2pnode.turns.stores import Stores
 
 QUEUE = 256
 """Asks that may wait; whoever asks further waits for room, which is what slows a flooding peer."""
+
+SMALL = 4
+"""Asks that are committed in the event loop at most."""
+
+FAST = 0.002
+"""Seconds: a disk that has lately taken longer for a batch is not waited for in the event loop."""
+
+FORGIVING = 0.9
+"""How much of the longest recent time is still held against the disk after each batch."""
+
+CLOSE = 0.001
+"""Seconds after a commit in which the next ask is taken for one of many."""
 
 Perform = Callable[[Sequence[Effect]], None]
 Failed = Callable[[Ask, P2PNodeError], None]
@@ -60,22 +78,43 @@ class Owner:
         self._perform = perform
         self._failed = failed
         self._inline = inline
+        self._recent = 0.0
+        self._writing = False
+        self._last = -CLOSE
         self._sending, self._waiting = trio.open_memory_channel[Job](QUEUE)
 
     async def ask(self, ask: Ask) -> Any:
         """Run a turn and return its answer once it is durable. Raises the turn's error."""
-        job = Job(ask, wanted=True)
-        await self._sending.send(job)
-        assert job.done is not None
-        await job.done.wait()
-        assert job.outcome is not None
-        if job.outcome.error is not None:
-            raise job.outcome.error
-        return job.outcome.answer
+        outcome = (await self.ask_all([ask]))[0]
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.answer
+
+    async def ask_all(self, wanted: Sequence[Ask]) -> list[Outcome]:
+        """Run turns in their order and return their outcomes once they are durable."""
+        if self._alone() and self._at_once(len(wanted)):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._commit_here(wanted)
+        jobs = [Job(ask, wanted=True) for ask in wanted]
+        for job in jobs:
+            await self._queue(job)
+        found = []
+        for job in jobs:
+            assert job.done is not None
+            await job.done.wait()
+            assert job.outcome is not None
+            found.append(job.outcome)
+        return found
 
     async def post(self, ask: Ask) -> None:
         """Have a turn run some time soon; waits only while the queue is full."""
-        await self._sending.send(Job(ask, wanted=False))
+        if self._alone() and self._at_once(1):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            error = self._commit_here([ask])[0].error
+            if error is not None:
+                self._failed(ask, error)
+        else:
+            await self._queue(Job(ask, wanted=False))
 
     async def run(self) -> None:
         """Serve asks until cancelled; a transaction that has begun is finished first."""
@@ -86,7 +125,8 @@ class Owner:
                     jobs.append(self._waiting.receive_nowait())
                 except trio.WouldBlock:
                     break
-            outcomes = await self._write([job.ask for job in jobs], self._clock.now())
+            outcomes = await self._write([job.ask for job in jobs])
+            self._last = trio.current_time()
             self._perform([effect for outcome in outcomes for effect in outcome.effects])
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.outcome = outcome
@@ -95,8 +135,43 @@ class Owner:
                 elif outcome.error is not None:
                     self._failed(job.ask, outcome.error)
 
-    async def _write(self, batch: list[Ask], now: Moment) -> list[Outcome]:
-        if self._inline:
-            await trio.lowlevel.checkpoint()
-            return commit(self._stores, batch, now, self._entropy)
-        return await trio.to_thread.run_sync(commit, self._stores, batch, now, self._entropy)
+    async def _queue(self, job: Job) -> None:
+        """Queue a job; without giving up the turn while there is room, so that those that come
+        together are taken together."""
+        try:
+            self._sending.send_nowait(job)
+        except trio.WouldBlock:
+            await self._sending.send(job)
+
+    def _alone(self) -> bool:
+        return (
+            not self._writing
+            and trio.current_time() - self._last >= CLOSE
+            and not self._waiting.statistics().current_buffer_used
+        )
+
+    def _commit_here(self, asks: Sequence[Ask]) -> list[Outcome]:
+        outcomes = self._commit(asks, self._clock.now())
+        self._last = trio.current_time()
+        self._perform([effect for outcome in outcomes for effect in outcome.effects])
+        return outcomes
+
+    def _at_once(self, asks: int) -> bool:
+        return self._inline or (asks <= SMALL and self._recent < FAST)
+
+    async def _write(self, batch: list[Ask]) -> list[Outcome]:
+        now = self._clock.now()
+        if self._at_once(len(batch)):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._commit(batch, now)
+        self._writing = True
+        try:
+            return await trio.to_thread.run_sync(self._commit, batch, now)
+        finally:
+            self._writing = False
+
+    def _commit(self, batch: Sequence[Ask], now: Moment) -> list[Outcome]:
+        began = perf_counter()
+        outcomes = commit(self._stores, batch, now, self._entropy)
+        self._recent = max(perf_counter() - began, self._recent * FORGIVING)
+        return outcomes

@@ -11,7 +11,7 @@ import trio
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.owner import Owner
-from p2pnode.engine.peers import OpenPairing, Peers
+from p2pnode.engine.peers import OpenPairing, Peers, replaces
 from p2pnode.errors import InvalidInput, LocalError, PairingFailed, RemoteError
 from p2pnode.ids import ContactId, PairingId, id_bytes, id_text
 from p2pnode.protocol import limits
@@ -162,14 +162,21 @@ class Pairings:
             for age, raw in await self._owner.ask(asks.MutualBacklog(pairing.id)):
                 await link.outgoing.send(EnvelopeOut(age, raw))
             return
-        if desk.over:
+        older = desk.link
+        if desk.over or (older is not None and not replaces(link, older, trio.current_time())):
             link.end()
             return
         desk.link = link
+        if older is not None:
+            older.end()
         if desk.sides is None:
             side = machine.LinkPairing.join if desk.joiner else machine.LinkPairing.show
             desk.sides = side(desk.code, desk.half, self._entropy)
         await self._perform(desk, desk.sides.start())
+        if desk.agreed is not None:
+            # Our person's yes may have gone down with the link before.
+            again = confirmation(desk.agreed.confirm_key, desk.agreed.alice, False)
+            link.tell(PairingMessage(again))
 
     async def message(self, pairing: OpenPairing, link: LinkTask, raw: bytes) -> None:
         """The other side said something."""

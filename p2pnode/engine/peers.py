@@ -64,19 +64,15 @@ class Peers:
             if link.device is not None and link.device.contact == contact
         ]
 
-    def register(self, link: "LinkTask", device: Device, now: float) -> "LinkTask | None":
-        """Make `link` the one with its device; return the link that must end, if any.
+    def of_pairing(self, pairing: OpenPairing) -> "LinkTask | None":
+        """Return the link an open pairing runs on."""
+        links = (link for link in self.links.values() if link.pairing == pairing)
+        return next((link for link in links if not link.ended.is_set()), None)
 
-        Both sides must choose alike. Links made at once (each side dialled the other) are told
-        apart by a value both know, the handshake hash; otherwise the older one is taken for dead,
-        since nobody dials a device it has a living link with.
-        """
+    def register(self, link: "LinkTask", device: Device, now: float) -> "LinkTask | None":
+        """Make `link` the one with its device; return the link that must end, if any."""
         other = self.by_device.get(device.id)
-        if (
-            other is not None
-            and now - other.established_at < RECENT
-            and other.handshake_hash < link.handshake_hash
-        ):
+        if other is not None and not replaces(link, other, now):
             return link
         self.by_device[device.id] = link
         return other
@@ -86,3 +82,13 @@ class Peers:
         self.links.pop(link.number, None)
         if link.device is not None and self.by_device.get(link.device.id) is link:
             del self.by_device[link.device.id]
+
+
+def replaces(link: "LinkTask", other: "LinkTask", now: float) -> bool:
+    """Tell whether a link that has come up takes the place of an older one with the same peer.
+
+    Both sides must choose alike. Links made at once (each side dialled the other) are told apart by
+    a value both know, the handshake hash; otherwise the older one is taken for dead, since nobody
+    dials where a living link stands.
+    """
+    return now - other.established_at >= RECENT or link.handshake_hash < other.handshake_hash

@@ -80,10 +80,6 @@ class Contacts(Table):
             (*msgspec.structs.astuple(row)[1:], fold(row.name), row.id),
         )
 
-    def remove(self, id: ContactId) -> None:
-        """Delete a contact with all that belongs to it, in all tables."""
-        self._db.run("DELETE FROM contacts WHERE id=?", (id,))
-
     def export(self, contact: ContactId | None) -> Exported:
         """Return the address book without keys."""
         known = self.all() if contact is None else [self.get(contact)]
@@ -107,7 +103,7 @@ class Contacts(Table):
         if contact is None:
             self._clear()
         else:
-            self.remove(contact)
+            self._db.run("DELETE FROM contacts WHERE id=?", (contact,))
 
 
 class Devices(Table):

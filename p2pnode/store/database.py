@@ -37,12 +37,14 @@ class Schema(NamedTuple):
     """What a file of one kind must be.
 
     name: for people. application: SQLite's application_id, so that one store is never taken for
-    the other. steps: the SQL of each migration; user_version counts those done.
+    the other. steps: the SQL of each migration; user_version counts those done. page: bytes in a
+    page of a new file, the least that is encrypted and written for a changed row.
     """
 
     name: str
     application: int
     steps: Sequence[str]
+    page: int = 4096
 
 
 def store_error(error: apsw.Error, name: str) -> StoreError:
@@ -140,6 +142,10 @@ class Database:
         try:
             if key is not None:
                 database._unlock(key)
+            # A simulation holds a thousand in memory, and each table and index takes a page.
+            page = 512 if place == ":memory:" else schema.page
+            if fresh:
+                database._pragma("page_size", page)
             database._set_pragmas(memory=place == ":memory:", alone=vfs is not None)
             read_only = flags == apsw.SQLITE_OPEN_READONLY
             database._bring_up_to_date(schema, fresh=fresh, read_only=read_only)
@@ -172,10 +178,7 @@ class Database:
         self._connection.set_busy_timeout(BUSY_MS)
         if alone:
             self._pragma("locking_mode", "exclusive")
-        if memory:
-            # A simulation holds a thousand of them, and each table and index takes a page.
-            self._pragma("page_size", 512)
-        else:
+        if not memory:
             self._pragma("journal_mode", "wal")
             self._pragma("mmap_size", 0)
         self._pragma("synchronous", "full", shown=2)

@@ -142,7 +142,7 @@ class Messages(Table):
         """Return own messages that wait for the contact's keys, in conversation order."""
         rows = self._db.rows(
             f"SELECT {_MESSAGE} FROM messages WHERE contact=? AND mine=1 AND state='queued'"
-            " AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.message=messages.ref)"
+            " AND ref NOT IN (SELECT message FROM outbox WHERE message IS NOT NULL)"
             " ORDER BY clock, id",
             (contact,),
         )
@@ -220,14 +220,15 @@ class Traces(Table):
     def add(self, message: int, at: int, kind: str, detail: str) -> None:
         """Note an event of a message."""
         self._db.run(
-            "INSERT INTO traces (message, at, kind, detail) VALUES (?,?,?,?)",
+            "INSERT INTO traces (message, n, at, kind, detail) SELECT ?1,"
+            " coalesce((SELECT max(n) FROM traces WHERE message=?1), 0) + 1, ?2, ?3, ?4",
             (message, at, kind, detail),
         )
 
     def of(self, message: int) -> list[tuple[int, str, str]]:
         """Return a message's events (at, kind, detail), oldest first."""
         rows: Iterable[Row] = self._db.rows(
-            "SELECT at, kind, detail FROM traces WHERE message=? ORDER BY ref", (message,)
+            "SELECT at, kind, detail FROM traces WHERE message=? ORDER BY n", (message,)
         )
         return [(at, kind, detail) for at, kind, detail in rows]
 
@@ -236,7 +237,7 @@ class Traces(Table):
         rows = self._db.rows(
             "SELECT messages.id, traces.at, kind, detail FROM messages"
             " JOIN traces ON traces.message=messages.ref"
-            " WHERE ?1 IS NULL OR messages.contact=?1 ORDER BY traces.ref",
+            " WHERE ?1 IS NULL OR messages.contact=?1 ORDER BY messages.ref, n",
             (contact,),
         )
         return {

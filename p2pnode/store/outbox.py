@@ -11,6 +11,9 @@ from p2pnode.store.table import Exported, Table
 EXPIRED_AT_ONCE = 256
 """Rows `Outbox.expired` returns at most, so that a turn stays short; the rest come next time."""
 
+FORGOTTEN_AT_ONCE = 1_024
+"""Ids `Opened.expire` forgets at most; they end in the order they came, so no index is needed."""
+
 _OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted"
 
 
@@ -52,11 +55,6 @@ class Outbox(Table):
         )
         return [(ref, EnvelopeId(envelope)) for ref, envelope in rows]
 
-    def by_message(self, message: int) -> list[EnvelopeId]:
-        """Return the envelopes that carry a message: one for each device, oldest first."""
-        rows = self._db.rows("SELECT envelope FROM outbox WHERE message=? ORDER BY ref", (message,))
-        return [EnvelopeId(envelope) for (envelope,) in rows]
-
     def accept(self, envelope: EnvelopeId) -> bool:
         """Note that the recipient's own node has an envelope; False when that was known."""
         return bool(
@@ -78,9 +76,10 @@ class Outbox(Table):
         return row[0], row[1]
 
     def expired(self, now: int) -> list[OutboxRow]:
-        """Return envelopes whose lifetime is over, oldest first; at most `EXPIRED_AT_ONCE`."""
+        """Return envelopes whose lifetime is over, at most `EXPIRED_AT_ONCE` of them."""
         rows = self._db.rows(
-            f"SELECT {_OUTBOX} FROM outbox WHERE dies<=? ORDER BY dies LIMIT ?",
+            f"SELECT {_OUTBOX} FROM outbox WHERE ref IN"
+            " (SELECT ref FROM outbox WHERE dies<=? LIMIT ?) ORDER BY ref",
             (now, EXPIRED_AT_ONCE),
         )
         return [_outbox(row) for row in rows]
@@ -137,7 +136,11 @@ class Opened(Table):
 
     def expire(self, now: int) -> int:
         """Forget ids whose envelopes nobody can carry any more; return how many."""
-        return self._db.change("DELETE FROM opened WHERE expires<=?", (now,))
+        return self._db.change(
+            "DELETE FROM opened WHERE ref IN (SELECT ref FROM opened ORDER BY ref LIMIT ?)"
+            " AND expires<=?",
+            (FORGOTTEN_AT_ONCE, now),
+        )
 
     def export(self, contact: ContactId | None) -> Exported:
         """Return nothing: ids of opened envelopes say nothing to a person."""

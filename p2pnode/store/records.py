@@ -108,7 +108,7 @@ class OutboxRow(msgspec.Struct, frozen=True):
 
 
 class EventRow(msgspec.Struct, frozen=True):
-    """A stored event; message is a MessageRow.ref."""
+    """A stored event about a message (a MessageRow.ref) or else a contact."""
 
     cursor: Cursor
     kind: EventKind

@@ -119,9 +119,9 @@ class Tags(Table):
     def prune(self, ref: SessionRef, keep: int) -> int:
         """Delete all but the newest `keep` rows of a session that hold a message key."""
         return self._db.change(
-            "DELETE FROM tags WHERE ref IN (SELECT ref FROM tags"
-            " WHERE session=? AND expires IS NOT NULL ORDER BY chain DESC, n DESC"
-            " LIMIT -1 OFFSET ?)",
+            "DELETE FROM tags WHERE session=?1 AND (chain, n) IN (SELECT chain, n FROM tags"
+            " WHERE session=?1 AND expires IS NOT NULL ORDER BY chain DESC, n DESC"
+            " LIMIT -1 OFFSET ?2)",
             (ref, keep),
         )
 

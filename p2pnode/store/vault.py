@@ -21,7 +21,8 @@ from p2pnode.store.private import Private
 from p2pnode.store.sessions import Sessions, Tags
 from p2pnode.store.table import Exported, Table
 
-SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL,))
+# Half of SQLite's usual page: most rows a message changes are short, and lie on pages of their own.
+SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL,), page=2048)
 
 
 class Vault:

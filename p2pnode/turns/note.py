@@ -16,7 +16,7 @@ def about_message(
     vault: Vault, kind: EventKind, row: MessageRow, ref: int, now: Moment, missing: int = 0
 ) -> Happened:
     """Store an event about a message; the effect tells it to whoever listens."""
-    cursor = vault.events.add(kind, now.wall, message=ref, contact=row.contact)
+    cursor = vault.events.add(kind, now.wall, message=ref)
     name = views.petname(vault, row.contact)
     return Happened(
         Event(

@@ -47,15 +47,14 @@ def message(row: MessageRow, name: str, missing: int = 0) -> schema.Message:
 
 def event(row: EventRow, vault: Vault) -> schema.Event | None:
     """Return a stored event with what it tells of; None when that has been forgotten since."""
-    owner = vault.contacts.get(row.contact) if row.contact is not None else None
-    name = owner.name if owner is not None else ""
+    of = vault.messages.get(row.message) if row.message is not None else None
+    if row.message is not None and of is None:
+        return None
+    about = of.contact if of is not None else row.contact
+    name = petname(vault, about) if about is not None else ""
     shown = None
-    if row.message is not None:
-        of = vault.messages.get(row.message)
-        if of is None:
-            return None
-        missing = vault.messages.missing(of.contact, of.heads)
-        shown = message(of, name, missing)
+    if of is not None:
+        shown = message(of, name, vault.messages.missing(of.contact, of.heads))
     return schema.Event(cursor=row.cursor, kind=row.kind, at=row.at, message=shown, contact=name)
 
 

@@ -93,6 +93,35 @@ async def test_an_active_contact_is_not_replaced(two, autojump_clock):
         assert (await reached(a, await send(a, "bo", "still here"))).state == "delivered"
 
 
+async def agree(node: Node, pairing: str) -> None:
+    """Say yes to the words, and wait until the pairing is done."""
+    async for step in steps(node, pairing):
+        if step.event == "compare":
+            await node.call(schema.AnswerPairing(pairing=pairing, yes=True))
+        assert step.event != "failed"
+
+
+@pytest.mark.parametrize("shower", [0, 1])
+async def test_a_stopped_contact_is_paired_anew_however_late_the_code_is_read(
+    two, shower, autojump_clock
+):
+    """The link between them stands all the while; only one of the two had dialled it."""
+    _, *people = two
+    async with people[0].on() as a, people[1].on() as b:
+        await pair(a, b)
+        nodes = [a, b] if shower == 0 else [b, a]
+        names = ["bo", "ana"] if shower == 0 else ["ana", "bo"]
+        for node, name in zip(nodes, names, strict=True):
+            await node.call(schema.VerifyContact(contact=name, matches=False))
+        shown = await nodes[0].call(schema.ShowCode())
+        await trio.sleep(300)
+        joined = await nodes[1].call(schema.JoinCode(uri=shown.uri))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agree, nodes[0], shown.pairing)
+            nursery.start_soon(agree, nodes[1], joined.pairing)
+        assert (await reached(a, await send(a, "bo", "fresh"))).state == "delivered"
+
+
 async def test_a_lost_confirmation_is_repeated(two, autojump_clock):
     net, ana, bo = two
     async with ana.on() as a, bo.on() as b:

@@ -353,7 +353,6 @@ def test_store_hot_statements_use_indexes(monkeypatch: pytest.MonkeyPatch) -> No
         vault.messages.find("abcd")
         vault.messages.history(contact.id, 10)
         vault.messages.history(contact.id, 10, ref)
-        vault.messages.unsealed(contact.id)
         vault.messages.set_state(ref, "handed")
         vault.messages.set_handed(ref, 1)
         vault.messages.heads(contact.id)
@@ -364,13 +363,10 @@ def test_store_hot_statements_use_indexes(monkeypatch: pytest.MonkeyPatch) -> No
         vault.outbox.get(envelope.envelope)
         vault.outbox.for_device(device.id, 0, 10)
         vault.outbox.for_pairing(pairing.id)
-        vault.outbox.by_message(ref)
         vault.outbox.accept(envelope.envelope)
         vault.outbox.remove(envelope.envelope)
-        vault.outbox.expired(1)
         vault.opened.has(envelope.envelope)
         vault.opened.add(envelope.envelope, device.id, 1)
-        vault.opened.expire(0)
         vault.traces.add(ref, 1, "x", "")
         vault.traces.of(ref)
         vault.events.add("message.state", 1, ref, contact.id)
@@ -405,7 +401,7 @@ def test_store_removal_never_scans_a_table() -> None:
             keys += 1
             plan = vault.database.explain(f"SELECT 1 FROM {table} WHERE {row[3]}=?", (b"",))
             assert plan.startswith("SEARCH"), f"{table}.{row[3]}: {plan}"
-    assert keys > 15
+    assert keys > 10
 
 
 # Personal data ---------------------------------------------------------------------------------
@@ -429,7 +425,7 @@ def test_store_every_table_has_exactly_one_owner() -> None:
     assert set(vault.owners) == {value for name, value in vars(vault).items() if name != "database"}
 
 
-@pytest.mark.parametrize("way", ["erase", "remove", "owners"])
+@pytest.mark.parametrize("way", ["erase", "owners"])
 def test_store_erasing_a_contact_leaves_nothing_of_it(way: str) -> None:
     vault, rows = Vault.memory(), Rows()
     with vault.transaction():
@@ -441,8 +437,6 @@ def test_store_erasing_a_contact_leaves_nothing_of_it(way: str) -> None:
     with vault.transaction():
         if way == "erase":
             vault.erase(bob.id)
-        elif way == "remove":
-            vault.contacts.remove(bob.id)
         else:  # in any order, each owner answers for its own tables
             for owner in vault.owners:
                 owner.erase(bob.id)
@@ -539,7 +533,7 @@ def test_store_salvage_finds_the_identity_in_a_damaged_vault(tmp_path: Path) -> 
             vault.messages.add(rows.message(contact.id, clock=clock, text="word " * 50))
     vault.close()
     raw = bytearray(path.read_bytes())
-    for page in range(100 * 4096, len(raw), 4096):
+    for page in range(100 * 2048, len(raw), 2048):
         raw[page + 7] ^= 1
     path.write_bytes(raw)
     vault = Vault.open(path, KEY)
