@@ -1,4 +1,4 @@
-"""Run the benchmarks and print one JSON object. Parts: limits core daemons (default: all)."""
+"""Run benchmarks and print one JSON object: limits core daemons footprint (default: all)."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import Any
 
-from bench import core, daemons, limits
+from bench import core, daemons, footprint, limits
 
 
 def rounded(value: Any) -> Any:
@@ -38,6 +38,8 @@ def main(parts: list[str]) -> None:
         found["core"] = core.measure()
     if not parts or "daemons" in parts:
         found["daemons"] = daemons.measure(floor)
+    if not parts or "footprint" in parts:
+        found["footprint"] = footprint.measure()
     print(json.dumps(rounded(found), indent=1))
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Daemon:
     """A daemon in a home of its own."""
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: Path, name: str, unlock: Sequence[str] = ()) -> None:
         self.home = Home(root / name)
         self.name = name
+        self._unlock = unlock
         self.process: subprocess.Popen[bytes] | None = None
 
     def verb(self, *words: str) -> None:
@@ -42,7 +44,7 @@ class Daemon:
     def start(self) -> float:
         """Run it; return the seconds until it was ready."""
         began = time.perf_counter()
-        command = [*P2PNODE, "--home", str(self.home.root), "run"]
+        command = [*P2PNODE, "--home", str(self.home.root), "run", *self._unlock]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while True:
             try:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -106,7 +106,7 @@ class Conversation:
 
             async def watch() -> None:
                 nonlocal there
-                with suppress(trio.BrokenResourceError):
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._http.gone()
                 there = False
                 nursery.cancel_scope.cancel()
@@ -131,8 +131,9 @@ class Conversation:
         await self._http.begin(stream.HEADERS)
 
         async def write() -> None:
-            async for part in stream.parts(self._service, take):
-                await self._http.part(part)
+            async with aclosing(stream.parts(self._service, take)) as parts:
+                async for part in parts:
+                    await self._http.part(part)
 
         await self._while_there(write)
         await self._http.end()

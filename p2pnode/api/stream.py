@@ -4,7 +4,7 @@ A page is taken from the store, written, and only then the next one is taken: a 
 for itself and costs no memory. Events stay until their consumer acknowledges them by `events.ack`.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 
@@ -33,7 +33,7 @@ def asked(query: Mapping[str, str], last: str | None) -> TakeEvents:
     )
 
 
-async def parts(service: Service, take: TakeEvents) -> AsyncIterator[bytes]:
+async def parts(service: Service, take: TakeEvents) -> AsyncGenerator[bytes, None]:
     """Yield the stream's text without end; after an error of the node, that and no more."""
     encode = msgspec.json.encode
     yield b": events follow\n\n"
