@@ -36,6 +36,8 @@ def main(parts: list[str]) -> None:
     }
     if not parts or "core" in parts:
         found["core"] = core.measure()
+    if not parts or "reconcile" in parts:
+        found["reconcile"] = reconcile.measure()
     if not parts or "daemons" in parts:
         found["daemons"] = daemons.measure(floor)
     if not parts or "footprint" in parts:

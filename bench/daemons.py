@@ -187,6 +187,7 @@ def measure(floor: float) -> dict[str, Any]:
                 "one_by_one_share_of_floor": each * floor,
                 "queued_accepted_per_s": QUEUED / accepted,
                 "queued_delivered_per_s": QUEUED / delivered,
+                "queued_share_of_floor": QUEUED / delivered * floor,
                 "cpu_s_per_1000_one_by_one": cpu_single,
                 "cpu_s_per_1000_queued": cpu_queued,
                 "start_s": min(start),
