@@ -1,4 +1,4 @@
-"""Run benchmarks and print one JSON object: limits core daemons footprint (default: all)."""
+"""Run benchmarks, print one JSON object: limits core reconcile daemons footprint (or all)."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import Any
 
-from bench import core, daemons, footprint, limits
+from bench import core, daemons, footprint, limits, reconcile
 
 
 def rounded(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from p2pnode.ids import EnvelopeId
 from p2pnode.protocol.reconcile import buckets
 from p2pnode.protocol.reconcile.effects import Effect, Found, ReadDigests, ReadIds, SendReconcile
+from p2pnode.protocol.reconcile.limits import LEAVES
 from p2pnode.protocol.reconcile.machine import Reconciler
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -107,7 +108,7 @@ def measure() -> dict[str, object]:
         " 32-byte id a difference; cpu without the store, whose leaves are cached",
     }
     for size in SIZES:
-        common: list[list[EnvelopeId]] = [[] for _ in range(buckets.LEAVES)]
+        common: list[list[EnvelopeId]] = [[] for _ in range(LEAVES)]
         for one in fresh(size):
             common[buckets.leaf_of(one)].append(one)
         for held in common:

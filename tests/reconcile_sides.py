@@ -11,6 +11,11 @@ from p2pnode.protocol.reconcile.effects import (
     SendReconcile,
 )
 from p2pnode.protocol.reconcile.machine import Reconciler
+from p2pnode.protocol.reconcile.messages import (
+    Assembly,
+    decode_message_untrusted,
+    turn_untrusted,
+)
 
 
 def made(start, stop):
@@ -73,13 +78,14 @@ def sides(initiators, responders, *, salts=(b"i" * 16, b"r" * 16), **more):
     )
 
 
-def run(initiator, responder, order=list):
+def run(initiator, responder, order=list, first=None):
     """Run an exchange to its end and return the messages, each a list of pieces.
 
-    order: may bring the pieces of one message into another order.
+    order: may bring the pieces of one message into another order. first: what the initiator has
+    sent already.
     """
     turns = []
-    pieces, to = initiator.start(), responder
+    pieces, to = initiator.start() if first is None else first, responder
     while pieces:
         turns.append(pieces)
         assert len(turns) < 24
@@ -101,3 +107,25 @@ def check(initiator, responder, *, complete=True):
     assert initiator.finished == responder.finished == 1
     assert initiator.token == responder.token
     assert (initiator.token is not None) == complete
+
+
+def in_leaf(leaf, count):
+    """Return `count` ids that somebody ground until all of them fell into one leaf."""
+    head = leaf << 6
+    return {
+        (head | n & 63).to_bytes(2, "big") + blake2b(n.to_bytes(8, "big"), digest_size=30).digest()
+        for n in range(count)
+    }
+
+
+def opened(turn):
+    """Return the message whose pieces these are."""
+    assembly = Assembly(None)
+    for piece in turn:
+        whole = assembly.add_untrusted(piece, turn_untrusted(piece))
+    return decode_message_untrusted(whole)
+
+
+def kinds(turns):
+    """Return the kinds of the messages that went over the link."""
+    return [type(opened(turn)) for turn in turns]
