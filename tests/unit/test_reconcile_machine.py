@@ -167,21 +167,23 @@ def test_checkpoints_that_differ_mean_everything_is_compared(theirs, count):
     assert initiator.reads[:2] == [ReadDigests(True), ReadDigests(False)]
 
 
-def test_equal_sets_are_not_taken_for_equal_when_one_side_means_the_recent_ones():
-    initiator, responder = sides(made(0, 40), made(0, 40))
+def test_all_of_one_side_is_not_compared_with_the_recent_ones_of_the_other():
+    initiator, responder = sides(made(0, 60), made(0, 40))
     initiator.machine = Reconciler(initiator=True, salt=b"i" * 16, checkpoint=b"8 bytes.")
+    initiator.sets[True] = made(0, 40)
     turns = run(initiator, responder)
     check(initiator, responder)
     assert kinds(turns)[1] is Digests
+    assert set(initiator.found.they_lack) == made(40, 60)
 
 
 def test_a_checkpoint_leads_to_the_next_exchange():
     initiator, responder = sides(made(0, 100), made(50, 150))
     run(initiator, responder)
     again, other = sides(
-        made(0, 160), made(0, 150), recent=made(150, 160), checkpoint=initiator.token
+        made(0, 160), made(0, 150), salts=(b"j" * 16, b"s" * 16), checkpoint=initiator.token
     )
-    other.sets[True] = set()
+    again.sets[True] = made(150, 160)
     run(again, other)
     check(again, other)
     assert set(again.found.they_lack) == made(150, 160)

@@ -62,7 +62,7 @@ def groups_for(count: int) -> int:
     differing group, which must all be looked at.
     """
     wanted = max(1, min(LEAVES, isqrt(4 * count)))
-    return 1 << wanted.bit_length() - 1
+    return 1 << (wanted.bit_length() - 1)
 
 
 def group_digests(all_leaves: Sequence[Leaf], groups: int, salt: bytes) -> bytes:
@@ -88,17 +88,17 @@ def differing(mine: bytes, theirs: bytes) -> list[int]:
     ]
 
 
-def bitmap(chosen: Iterable[int], groups: int) -> bytes:
+def bitmap(numbers: Iterable[int], groups: int) -> bytes:
     """Return one bit for each group, the first one highest, in whole bytes."""
     bits = bytearray(-(-groups // 8))
-    for one in chosen:
+    for one in numbers:
         bits[one >> 3] |= 0x80 >> (one & 7)
     return bytes(bits)
 
 
-def chosen(bits: bytes) -> list[int]:
-    """Return the groups whose bit is set."""
-    return [at for at in range(8 * len(bits)) if bits[at >> 3] & 0x80 >> (at & 7)]
+def chosen(bits: bytes, groups: int) -> list[int]:
+    """Return the groups whose bit is set; bits after the last group mean nothing."""
+    return [at for at in range(groups) if bits[at >> 3] & 0x80 >> (at & 7)]
 
 
 def leaves_in(groups_chosen: Iterable[int], groups: int) -> list[int]:

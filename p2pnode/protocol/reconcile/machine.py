@@ -248,11 +248,9 @@ class Reconciler:
         return self._send(scope, Want, AskCells, AskList)
 
     def _scope_untrusted(self, message: Cells | Listed) -> list[Effect]:
-        chosen = buckets.chosen(message.groups)
-        odd = any(one >= self._groups for one in chosen)
-        if odd or len(message.groups) != -(-self._groups // 8):
+        if len(message.groups) != -(-self._groups // 8):
             raise RemoteError("bad-groups")
-        apart = buckets.leaves_in(chosen, self._groups)
+        apart = buckets.leaves_in(buckets.chosen(message.groups, self._groups), self._groups)
         if not same(message.rest, buckets.rest(self._leaves, apart, self._salt)):
             self._whole = False
         if isinstance(message, Listed):
