@@ -109,9 +109,17 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Carry(msgspec.Struct, frozen=True):
-    """[carry]: how much this node keeps for others."""
+    """[carry]: for whom this node keeps envelopes, and how much in all."""
 
+    for_: Literal["contacts", "everyone", "nobody"] = msgspec.field(name="for", default="contacts")
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
+
+
+class Privacy(msgspec.Struct, frozen=True):
+    """[privacy]: origin says how long own envelopes wait before carriers get copies. The longer,
+    the less their first appearance says who wrote them."""
+
+    origin: Literal["fast", "balanced", "hide"] = "balanced"
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -130,6 +138,7 @@ class Config(msgspec.Struct, frozen=True):
     node: Node = Node()
     transports: dict[str, bool | dict[str, Any]] = {}
     carry: Carry = Carry()
+    privacy: Privacy = Privacy()
     log: Log = Log()
 
     def enabled(self) -> dict[str, dict[str, Any]]:

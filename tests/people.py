@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import trio
@@ -10,7 +11,7 @@ from p2pnode import schema
 from p2pnode.engine.clock import Clock
 from p2pnode.node import Node, initialise
 from p2pnode.protocol import identity
-from p2pnode.protocol.custody import CarryPolicy
+from p2pnode.protocol.custody import CarryFor, CarryPolicy
 from p2pnode.protocol.identity import Own
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.custody import Custody
@@ -50,6 +51,10 @@ class Person:
         async with self.node.running():
             yield self.node
         self.node = None
+
+    def carry_for(self, who: CarryFor) -> None:
+        """Change for whom the node carries; while it is off."""
+        self.stores = replace(self.stores, carry=CarryPolicy(CARRY, who))
 
     def close(self) -> None:
         """Close the stores."""

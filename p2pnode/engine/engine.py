@@ -1,6 +1,7 @@
 """The engine: wires owner, links, dialer, pairings and transports into one nursery."""
 
 import logging
+import math
 from collections.abc import Sequence
 from itertools import count
 from random import Random
@@ -46,6 +47,9 @@ MAX_HANDSHAKES = 16
 UPKEEP_EVERY = 60.0
 """Seconds between upkeep turns, about."""
 
+SPREAD_EVERY = 3.0
+"""Seconds, about, between looks for own envelopes that carriers are to get now."""
+
 REFUSED_STORE = 2
 """Refusal code: this node cannot store anything now."""
 
@@ -81,6 +85,7 @@ class Engine:
         self.transports = Transports(transports, self._dialer, self.owner, self._incoming, random)
         self._context = Context(self.owner, self.peers, entropy, random, self.pairings, self)
         self._numbers = count(1)
+        self._unspread = trio.Event()
         self._nursery: trio.Nursery | None = None
 
     async def run(
@@ -102,6 +107,7 @@ class Engine:
             for device, lane, name, address in told:
                 self._told(device, lane, name, address)
             nursery.start_soon(self._keep_up)
+            nursery.start_soon(self._spread)
             task_status.started()
 
     def nearby(self, transport: str) -> int:
@@ -167,11 +173,16 @@ class Engine:
         for effect in found:
             match effect:
                 case effects.Push(device=device):
+                    self._unspread.set()
                     link = self.peers.by_device.get(device)
                     if link is not None and link.pump is not None:
                         link.pump.push(effect)
                 case effects.Receipt(device=device, envelope=envelope):
                     receipts.setdefault(device, []).append(envelope)
+                    self._unspread.set()
+                case effects.Carried(link=number, envelope=envelope):
+                    self._offer_to_others(number, envelope)
+                    self._unspread.set()
                 case effects.Tell(link=number, message=Accepted(ids=ids)):
                     accepted.setdefault(number, []).extend(ids)
                 case effects.Tell(link=number, message=message):
@@ -204,6 +215,14 @@ class Engine:
         if refresh and self._nursery is not None:
             self._nursery.start_soon(self.peers_changed)
 
+    def _offer_to_others(self, number: int | None, envelope: EnvelopeId) -> None:
+        """Offer what has come into custody on the links it did not come by, in random order."""
+        links = [link for link in self.peers.by_device.values() if link.number != number]
+        self._random.shuffle(links)
+        for link in links:
+            if link.pump is not None and not link.metered:
+                link.pump.carry(envelope)
+
     def _perform_rare(self, effect: effects.Effect) -> None:
         assert self._nursery is not None
         match effect:
@@ -217,6 +236,7 @@ class Engine:
             case effects.Reachable(device=device, lane=lane, transport=name, address=address):
                 self._told(device, Lane(lane), name, address)
             case effects.PushPairing(pairing=pairing, envelopes=envelopes):
+                self._unspread.set()
                 for link in self.peers.links.values():
                     if link.pairing is not None and link.pairing.id == pairing:
                         for age, raw in envelopes:
@@ -261,6 +281,18 @@ class Engine:
             device: (Device(device, contact), key) for device, contact, key in known.devices
         }
         self.peers.mutual = {pairing: (key, done) for pairing, key, done in known.pairings}
+
+    async def _spread(self) -> None:
+        while True:
+            self._unspread = trio.Event()
+            due: int | None = int(UPKEEP_EVERY)
+            try:
+                due = await self.owner.ask(asks.Spread())
+            except LocalError as error:
+                self.listeners.warn(error)
+            with trio.move_on_after(math.inf if due is None else due):
+                await self._unspread.wait()
+            await trio.sleep(SPREAD_EVERY * self._random.uniform(0.5, 1.5))
 
     async def _keep_up(self) -> None:
         while True:

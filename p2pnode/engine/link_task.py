@@ -10,6 +10,7 @@ from p2pnode.engine.clock import milliseconds
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.peers import Device, OpenPairing, Peers
 from p2pnode.engine.pump import Outgoing, Pump
+from p2pnode.engine.reconciling import Reconciling
 from p2pnode.errors import ChannelClosed, LocalError, RemoteError
 from p2pnode.ids import DeviceId
 from p2pnode.protocol import limits
@@ -26,6 +27,7 @@ from p2pnode.protocol.link.messages import (
     Offer,
     PairingMessage,
     Receipts,
+    Reconcile,
     Refused,
     Want,
 )
@@ -110,6 +112,7 @@ class LinkTask:
         sending, self._waiting = trio.open_memory_channel[bytes | LinkMessage](OUTGOING)
         self.outgoing = Outgoing(sending)
         self.pump: Pump | None = None
+        self._reconciling: Reconciling | None = None
         self._charges = 0
         self._baselines: dict[DeviceId, Baseline] | None = None
         self._scope = trio.CancelScope()
@@ -118,6 +121,11 @@ class LinkTask:
     def handshake_hash(self) -> bytes:
         """The handshake's hash, which both ends know."""
         return self._machine.handshake_hash
+
+    @property
+    def metered(self) -> bool:
+        """Whether bytes on this medium cost money or battery: nothing unasked for is sent then."""
+        return self._channel.traits.metered
 
     @property
     def dialled(self) -> bool:
@@ -245,6 +253,8 @@ class LinkTask:
         owner = self._context.owner
         greeting: Greeting = await owner.ask(asks.LinkUp(device.id, self.transport))
         await self.outgoing.send(Hello(LINK_VERSION, 0, greeting.statements))
+        if greeting.receipts:
+            await self.outgoing.send(Receipts(greeting.receipts))
         if greeting.confirmation:
             await self.outgoing.send(PairingMessage(greeting.confirmation))
         told = await self._context.reach.told_to(greeting.lane)
@@ -255,9 +265,14 @@ class LinkTask:
         if doomed is not None:
             doomed.end()
         if doomed is not self:
-            self.pump = Pump(owner, device.id, self.outgoing)
-            pump = self.pump
+            random = self._context.random
+            pump = self.pump = Pump(owner, device.id, self.outgoing, random)
             nursery.start_soon(self._guarded, nursery, pump.run)
+            self._reconciling = Reconciling(
+                owner, self._context.entropy, random, self.outgoing, pump
+            )
+            if self._initiator:
+                nursery.start_soon(self._guarded, nursery, self._reconciling.run)
 
     async def _received(self, message: LinkMessage) -> None:
         owner, device = self._context.owner, self.device
@@ -303,6 +318,8 @@ class LinkTask:
                 pump.wanted(ids)
             case Hello(statements=statements) if statements and self._baselines:
                 await owner.post(asks.Stated(device.id, statements, self._baselines[device.id]))
+            case Reconcile(raw=raw) if self._reconciling is not None:
+                await self._reconciling.receive(raw)
             case Addresses():
                 await owner.post(asks.Told(device.id, message))
             case _:

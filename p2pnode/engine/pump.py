@@ -1,10 +1,13 @@
-"""Sends a device's envelopes over one link: new ones at once, waiting ones page by page.
+"""Sends envelopes over one link: a device's own new ones at once, its waiting ones page by page,
+and what is carried for others after those.
 
 What waits is offered by id first, because the other side may have it from an earlier link. At most
 `MAX_IN_FLIGHT` envelopes are sent and not yet answered, so a slow peer costs no memory here.
 """
 
 from collections.abc import Iterable
+from itertools import islice
+from random import Random
 
 import trio
 
@@ -13,7 +16,7 @@ from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.link.messages import EnvelopeOut, LinkMessage, Offer
-from p2pnode.turns.asks import Backlog, Fetch
+from p2pnode.turns.asks import Backlog, Fetch, FetchCarried
 from p2pnode.turns.effects import Push
 
 PAGE = 128
@@ -26,11 +29,23 @@ STALLED_AFTER = 60
 """Seconds without any answer to what was sent or offered after which the link is given up."""
 
 
+GATHER = (0.05, 0.5)
+"""Seconds, from and to, in which fresh envelopes are gathered and mixed before they are offered."""
+
+MAX_CARRIED = 65_536
+"""Ids kept of what the other side may lack; more are found by the next reconciliation."""
+
+
 class Pump:
     """One link's outgoing envelopes. `send` waits while the link is busy; `try_send` does not."""
 
-    def __init__(self, owner: Owner, device: DeviceId, outgoing: "Outgoing") -> None:
+    def __init__(
+        self, owner: Owner, device: DeviceId, outgoing: "Outgoing", random: Random
+    ) -> None:
         self._owner = owner
+        self._random = random
+        self._fresh: dict[EnvelopeId, None] = {}
+        self._lacking: dict[EnvelopeId, None] = {}
         self._device = device
         self._outgoing = outgoing
         self._reached = 0
@@ -65,20 +80,46 @@ class Pump:
         self._wanted = [envelope for envelope in ids if envelope in self._offered]
         self._answered.set()
 
+    def carry(self, envelope: EnvelopeId) -> None:
+        """Offer an envelope that has just come into custody."""
+        if len(self._fresh) < MAX_CARRIED:
+            self._fresh[envelope] = None
+            self._more.set()
+
+    def lacks(self, ids: Iterable[EnvelopeId]) -> None:
+        """Send carried envelopes that the other side is known to lack."""
+        room = MAX_CARRIED - len(self._lacking)
+        self._lacking.update(dict.fromkeys(islice(ids, room)))
+        self._more.set()
+
     async def run(self) -> None:
         """Send until cancelled. Raises ChannelClosed when the other side stops answering."""
         while True:
             page = await self._owner.ask(Backlog(self._device, self._reached, PAGE))
             if page:
-                await self._offer([envelope for _, envelope in page])
+                await self._offer([envelope for _, envelope in page], Fetch)
                 self._reached = max(self._reached, page[-1][0])
                 continue
             # Between the empty page and here nothing can be pushed: no await lies in between.
             self._caught_up = True
             self._more = trio.Event()
-            await self._more.wait()
+            if self._lacking:
+                await self._send(self._taken(self._lacking, CHUNK), FetchCarried)
+            elif self._fresh:
+                await trio.sleep(self._random.uniform(*GATHER))
+                await self._offer(self._taken(self._fresh, PAGE), FetchCarried)
+            else:
+                await self._more.wait()
 
-    async def _offer(self, ids: list[EnvelopeId]) -> None:
+    def _taken(self, waiting: dict[EnvelopeId, None], most: int) -> list[EnvelopeId]:
+        """Take some ids off a queue, in random order: the newest shall not stand out."""
+        ids = list(islice(waiting, most))
+        for one in ids:
+            del waiting[one]
+        self._random.shuffle(ids)
+        return [one for one in ids if one not in self._in_flight]
+
+    async def _offer(self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]") -> None:
         fresh = [envelope for envelope in ids if envelope not in self._in_flight]
         if not fresh:
             return
@@ -89,8 +130,11 @@ class Pump:
             await self._next_answer()
         wanted: list[EnvelopeId] = self._wanted or []
         self._offered.clear()
-        for at in range(0, len(wanted), CHUNK):
-            for envelope, age, raw in await self._owner.ask(Fetch(tuple(wanted[at : at + CHUNK]))):
+        await self._send(wanted, fetch)
+
+    async def _send(self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]") -> None:
+        for at in range(0, len(ids), CHUNK):
+            for envelope, age, raw in await self._owner.ask(fetch(tuple(ids[at : at + CHUNK]))):
                 while len(self._in_flight) >= limits.MAX_IN_FLIGHT:
                     await self._next_answer()
                 self._in_flight.add(envelope)

@@ -1,26 +1,116 @@
-"""What a node carries for others: policy as pure functions."""
+"""What a node carries for others: policy as pure functions.
 
-from dataclasses import dataclass
+Space is charged to the link an envelope came by, never to a claimed author. While there is room
+everybody welcome may store. When there is none, strangers make room first, then whoever uses most,
+so that a source that floods pushes out its own envelopes and nobody else's (max-min fairness).
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["own", "contact", "stranger"]
+"""Whom an envelope came from: this node itself, a contact's link, or somebody unknown."""
+
+CarryFor = Literal["contacts", "everyone", "nobody"]
+
+SEEN_COST = 160
+"""Bytes charged for each envelope besides its own, until its id is forgotten: the rows that stay
+when it has gone. Otherwise envelopes that come and go would fill the disk for nothing."""
+
+STRANGERS_SHARE = 4
+"""Strangers get at most one part in this many of the space."""
+
+Origin = Literal["fast", "balanced", "hide"]
+
+ORIGINS: dict[Origin, tuple[int, int]] = {"fast": (0, 3), "balanced": (5, 60), "hide": (300, 3600)}
+"""Seconds, from and to, after which a fresh envelope of our own joins those we carry: the longer,
+the less its first appearance says who wrote it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CarryPolicy:
-    """limit: bytes of envelopes kept for others; 0 means none."""
+class CarryPolicy(msgspec.Struct, frozen=True):
+    """limit: bytes kept for others at most. who: whom this node carries for."""
 
     limit: int
+    who: CarryFor = "contacts"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Bytes in custody: altogether, and from the source at hand."""
+class Usage(msgspec.Struct, frozen=True):
+    """Bytes in custody: altogether, of the source at hand, of all strangers, and of the source
+    that uses most (with its slot)."""
 
     total: int
     source: int
+    strangers: int
+    most: int
+    most_slot: bytes
 
 
-def admits(policy: CarryPolicy, usage: Usage, size: int) -> bool:
-    """Tell whether an envelope of `size` bytes from a contact's link may be stored.
+class Candidate(msgspec.Struct, frozen=True):
+    """An envelope that could make room: seconds of age, bytes."""
 
-    One source gets at most half of the space, so that no single contact can crowd out the others.
+    id: bytes
+    age: int
+    size: int
+
+
+class Admit(msgspec.Struct, frozen=True):
+    """There is room."""
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """It is not taken."""
+
+
+class EvictFrom(msgspec.Struct, frozen=True):
+    """There is room once an envelope of this source's slot has gone.
+
+    older: only one that is worth less than the newcomer (its own source pays).
     """
-    return usage.total + size <= policy.limit and usage.source + size <= policy.limit // 2
+
+    slot: bytes
+    older: bool
+
+
+Verdict = Admit | Refuse | EvictFrom
+
+
+def judge(
+    policy: CarryPolicy, usage: Usage, kind: Kind, slot: bytes, strangers: bytes, size: int
+) -> Verdict:
+    """Say whether an envelope of `size` bytes may be stored, or who makes room for it.
+
+    slot: of the envelope's source. strangers: the slot all strangers share.
+    """
+    need = size + SEEN_COST
+    if kind == "stranger" and policy.who != "everyone":
+        return Refuse()
+    if (kind == "contact" and policy.who == "nobody") or need > policy.limit:
+        return Refuse()
+    if kind == "stranger":
+        share = policy.limit // STRANGERS_SHARE
+        if usage.strangers + need <= share and usage.total + need <= policy.limit:
+            return Admit()
+        return EvictFrom(strangers, older=True) if usage.strangers else Refuse()
+    if usage.total + need <= policy.limit:
+        return Admit()
+    if usage.strangers:
+        return EvictFrom(strangers, older=False)
+    if usage.source + need > usage.most:
+        return EvictFrom(slot, older=True) if usage.source else Refuse()
+    return EvictFrom(usage.most_slot, older=False)
+
+
+def weight(age: int, size: int) -> int:
+    """Return how ready an envelope is to go: seconds of age times bytes."""
+    return age * size
+
+
+def victim(found: Iterable[Candidate], *, age: int, size: int, older: bool) -> Candidate | None:
+    """Return which of a source's envelopes goes for a newcomer of this age and size; None when
+    each is worth as much."""
+    worst = max(found, key=lambda one: (weight(one.age, one.size), one.id), default=None)
+    if worst is None or (older and weight(worst.age, worst.size) <= weight(age, size)):
+        return None
+    return worst

@@ -9,14 +9,14 @@ that adds what passes between the times it is told, and nothing when those go ba
 neither lives on because a clock was set back, nor is it told from when it came by.
 """
 
-from collections.abc import Iterable, Sequence
-from heapq import merge
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from p2pnode.ids import EnvelopeId
 from p2pnode.protocol import limits
+from p2pnode.protocol.custody import SEEN_COST, Candidate, Usage
+from p2pnode.protocol.reconcile.buckets import Leaf, leaf, leaf_of
+from p2pnode.protocol.reconcile.limits import LEAVES
 from p2pnode.store.database import Database, Savepoint, Schema, Transaction
 from p2pnode.store.migrations import custody_0001
 
@@ -27,15 +27,6 @@ HOUR = 3600
 
 REMOVED_AT_ONCE = 512
 """Rows one `expire` removes of each kind at most, so that it never holds a turn up for long."""
-
-
-class Candidate(NamedTuple):
-    """An envelope that could make room: seconds of age, bytes, and its source."""
-
-    id: EnvelopeId
-    age: int
-    size: int
-    source: bytes
 
 
 class Custody:
@@ -52,6 +43,8 @@ class Custody:
         assert row is not None  # the schema puts it there
         self._elapsed: int = row[0]
         self._told: int | None = row[1]
+        self._leaves = [Leaf(0, b"")] * LEAVES
+        self._stale = set(range(LEAVES))
 
     @classmethod
     def create(cls, path: Path) -> "Custody":
@@ -115,8 +108,9 @@ class Custody:
                 " VALUES (?,?,?,?,?,?,?)",
                 (id, tag, len(raw), lifetime, born, elapsed, source),
             )
+            self._stale.add(leaf_of(id))
         else:
-            ref, held, was_born, first, _ = known
+            ref, held, was_born, first, charged = known
             younger = min(max(born, was_born), first)
             if held is not None:
                 if younger > was_born:
@@ -128,8 +122,9 @@ class Custody:
                 "UPDATE envelopes SET tag=?, born=?, source=? WHERE ref=?",
                 (tag, younger, source, ref),
             )
+            self._count(charged, 0, 0, -1)
         self._db.run("INSERT INTO bodies (ref, raw) VALUES (?,?)", (ref, raw))
-        self._count(source, 1, len(raw))
+        self._count(source, 1, len(raw), 1)
 
     def remove(self, ids: Iterable[EnvelopeId]) -> None:
         """Let envelopes go; what is unknown is passed over. They may come again in their time."""
@@ -156,12 +151,18 @@ class Custody:
             ):
                 self._drop(*row)
                 gone += 1
-            self._db.run(
-                "DELETE FROM envelopes WHERE ref IN (SELECT ref FROM envelopes"
-                " WHERE tag IS NULL AND lifetime=? AND first<=? ORDER BY first LIMIT ?)",
-                (lifetime, elapsed - 2 * seconds, REMOVED_AT_ONCE),
-            )
+            self._forget(lifetime, elapsed - 2 * seconds)
         return gone
+
+    def _forget(self, lifetime: int, before: int) -> None:
+        for ref, id_, source in self._db.rows(
+            "SELECT ref, id, source FROM envelopes"
+            " WHERE tag IS NULL AND lifetime=? AND first<=? ORDER BY first LIMIT ?",
+            (lifetime, before, REMOVED_AT_ONCE),
+        ):
+            self._db.run("DELETE FROM envelopes WHERE ref=?", (ref,))
+            self._stale.add(leaf_of(id_))
+            self._count(source, 0, 0, -1)
 
     # Finding -----------------------------------------------------------------------------------
 
@@ -192,20 +193,28 @@ class Custody:
         )
         return [(ref, EnvelopeId(id_)) for ref, id_ in rows]
 
-    def candidates(self, limit: int) -> list[Candidate]:
-        """Return the oldest envelopes: what could go first when room is needed."""
-        queues: list[Sequence[tuple[int, bytes, int, bytes]]] = [
-            self._db.rows(
-                "SELECT born, id, size, source FROM envelopes"
-                " WHERE tag IS NOT NULL AND lifetime=? ORDER BY born LIMIT ?",
-                (lifetime, limit),
-            )
-            for lifetime in range(len(limits.LIFETIMES))
-        ]
-        return [
-            Candidate(EnvelopeId(id_), self._elapsed - born, size, source)
-            for born, id_, size, source in islice(merge(*queues), limit)
-        ]
+    def candidates(self, source: bytes, limit: int) -> list[Candidate]:
+        """Return the oldest envelopes of a source: what could go when room is needed."""
+        rows = self._db.rows(
+            "SELECT id, born, size FROM envelopes"
+            " WHERE tag IS NOT NULL AND source=? ORDER BY born LIMIT ?",
+            (source, limit),
+        )
+        return [Candidate(id_, self._elapsed - born, size) for id_, born, size in rows]
+
+    def usage(self, source: bytes, strangers: bytes) -> Usage:
+        """Return how much of the space is used, by whom; the slot of strangers is never `most`."""
+        total = own = theirs = most = 0
+        most_slot = b""
+        for slot, used in self._db.rows(f"SELECT source, bytes + seen * {SEEN_COST} FROM sources"):
+            total += used
+            if slot == source:
+                own = used
+            if slot == strangers:
+                theirs = used
+            elif used > most:
+                most, most_slot = used, slot
+        return Usage(total=total, source=own, strangers=theirs, most=most, most_slot=most_slot)
 
     def count_bytes(self) -> tuple[int, int]:
         """Return how many envelopes are here, and their bytes."""
@@ -213,10 +222,34 @@ class Custody:
         assert row is not None  # an aggregate has one row
         return row[0], row[1]
 
-    def source_bytes(self, source: bytes) -> int:
-        """Return the bytes of the envelopes from one source."""
-        found: int | None = self._db.value("SELECT bytes FROM sources WHERE source=?", (source,))
-        return found or 0
+    # Reconciling -------------------------------------------------------------------------------
+
+    def leaves(self) -> list[Leaf]:
+        """Return the leaves of all ids there are rows of, whether the envelope is here or gone.
+
+        What has gone counts, so that nobody sends it again and again. Kept between calls; only the
+        leaves that have changed are read.
+        """
+        for number in self._stale:
+            self._leaves[number] = leaf(self._leaf(number))
+        self._stale.clear()
+        return list(self._leaves)
+
+    def leaf_ids(self, numbers: Iterable[int]) -> list[list[EnvelopeId]]:
+        """Return the ids in some leaves, each sorted."""
+        return [self._leaf(number) for number in numbers]
+
+    def forget_leaves(self) -> None:
+        """Read all leaves anew at the next call: a transaction was undone."""
+        self._stale.update(range(LEAVES))
+
+    def _leaf(self, number: int) -> list[EnvelopeId]:
+        first = (number << 6).to_bytes(2)
+        last = (number << 6 | 0x3F).to_bytes(2) + b"\xff" * 30
+        rows = self._db.rows(
+            "SELECT id FROM envelopes WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)
+        )
+        return [EnvelopeId(id_) for (id_,) in rows]
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -233,11 +266,12 @@ class Custody:
     def _drop(self, ref: int, size: int, source: bytes) -> None:
         self._db.run("DELETE FROM bodies WHERE ref=?", (ref,))
         self._db.run("UPDATE envelopes SET tag=NULL WHERE ref=?", (ref,))
-        self._count(source, -1, -size)
+        self._count(source, -1, -size, 0)
 
-    def _count(self, source: bytes, count: int, size: int) -> None:
+    def _count(self, source: bytes, count: int, size: int, seen: int) -> None:
         self._db.run(
-            "INSERT INTO sources (source, count, bytes) VALUES (?,?,?) ON CONFLICT (source)"
-            " DO UPDATE SET count=count+excluded.count, bytes=bytes+excluded.bytes",
-            (source, count, size),
+            "INSERT INTO sources (source, count, bytes, seen) VALUES (?,?,?,?)"
+            " ON CONFLICT (source) DO UPDATE SET count=count+excluded.count,"
+            " bytes=bytes+excluded.bytes, seen=seen+excluded.seen",
+            (source, count, size, seen),
         )

@@ -14,24 +14,26 @@ EXPIRED_AT_ONCE = 256
 FORGOTTEN_AT_ONCE = 1_024
 """Ids `Opened.expire` forgets at most; they end in the order they came, so no index is needed."""
 
-_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted"
+_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread"
 
 
 def _outbox(row: Row) -> OutboxRow:
-    envelope, message, pairing, device, raw, lifetime, age, born, accepted = row
-    return OutboxRow(envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1)
+    envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread = row
+    return OutboxRow(
+        envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1, spread
+    )
 
 
 class Outbox(Table):
     """Own mail: durable here alone until its recipient says it has come."""
 
-    TABLES = ("outbox",)
+    TABLES = ("carriers", "outbox")
 
     def add(self, row: OutboxRow) -> int:
         """Keep an envelope; return its row number, which is never used again."""
         dies = row.born + limits.LIFETIMES[row.lifetime] - row.age * 3600
         return self._db.insert(
-            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
             (*msgspec.structs.astuple(row), dies),
         )
 
@@ -62,6 +64,32 @@ class Outbox(Table):
                 "UPDATE outbox SET accepted=1 WHERE envelope=? AND accepted=0", (envelope,)
             )
         )
+
+    def take_due(self, now: int, limit: int) -> list[OutboxRow]:
+        """Return the envelopes whose copies go to carriers now, and note that they have."""
+        due = "SELECT ref FROM outbox WHERE spread<=? LIMIT ?"
+        rows = self._db.rows(
+            f"SELECT ref, {_OUTBOX} FROM outbox WHERE ref IN ({due}) ORDER BY ref", (now, limit)
+        )
+        for row in rows:
+            self._db.run("UPDATE outbox SET spread=NULL WHERE ref=?", (row[0],))
+        return [_outbox(row[1:]) for row in rows]
+
+    def next_due(self) -> int | None:
+        """Return when the next copy goes to carriers."""
+        found: int | None = self._db.value("SELECT min(spread) FROM outbox")
+        return found
+
+    def carried(self, envelope: EnvelopeId, device: DeviceId) -> int | None:
+        """Note that a device has taken a copy; return how many have, None when that was known."""
+        ref = self._db.value("SELECT ref FROM outbox WHERE envelope=?", (envelope,))
+        known = not self._db.change(
+            "INSERT OR IGNORE INTO carriers (envelope, device) VALUES (?,?)", (ref, device)
+        )
+        if known:
+            return None
+        found: int = self._db.value("SELECT count(*) FROM carriers WHERE envelope=?", (ref,))
+        return found
 
     def remove(self, envelope: EnvelopeId) -> None:
         """Delete an envelope that has come, or is over."""
@@ -113,6 +141,52 @@ class Outbox(Table):
             self._db.run(
                 "DELETE FROM outbox WHERE device IN (SELECT id FROM devices WHERE contact=?1)"
                 " OR message IN (SELECT ref FROM messages WHERE contact=?1)",
+                (contact,),
+            )
+
+
+class Owed(Table):
+    """Envelopes opened here that came by others than their author, who is still to be told."""
+
+    TABLES = ("owed",)
+
+    def add(self, envelope: EnvelopeId, device: DeviceId, due: int) -> None:
+        """Owe a receipt to the author's device, at the latest when due."""
+        self._db.run(
+            "INSERT OR IGNORE INTO owed (envelope, device, due) VALUES (?,?,?)",
+            (envelope, device, due),
+        )
+
+    def due(self, now: int) -> list[DeviceId]:
+        """Return the devices that have waited long enough."""
+        rows = self._db.rows("SELECT DISTINCT device FROM owed WHERE due<=?", (now,))
+        return [DeviceId(device) for (device,) in rows]
+
+    def next_due(self) -> int | None:
+        """Return when the next receipt is to be written."""
+        found: int | None = self._db.value("SELECT min(due) FROM owed")
+        return found
+
+    def take(self, device: DeviceId, limit: int) -> list[EnvelopeId]:
+        """Return and forget what a device is owed."""
+        rows = self._db.rows(
+            "SELECT envelope FROM owed WHERE device=? ORDER BY due LIMIT ?", (device, limit)
+        )
+        for (envelope,) in rows:
+            self._db.run("DELETE FROM owed WHERE envelope=?", (envelope,))
+        return [EnvelopeId(envelope) for (envelope,) in rows]
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return nothing: ids of opened envelopes say nothing to a person."""
+        return {}
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete what a contact is owed, or all."""
+        if contact is None:
+            self._clear()
+        else:
+            self._db.run(
+                "DELETE FROM owed WHERE device IN (SELECT id FROM devices WHERE contact=?)",
                 (contact,),
             )
 

@@ -93,7 +93,8 @@ class OutboxRow(msgspec.Struct, frozen=True):
     """An envelope of our own under way: for a message, a pairing, or neither (receipts).
 
     device: whom it is for; None while only a pairing knows. lifetime: class 0..4. age: hours it
-    claimed at birth. accepted: whether the recipient's own node has it.
+    claimed at birth. accepted: whether the recipient's own node has it. spread: when a copy goes
+    to carriers, unless it has come before; None when that was done.
     """
 
     envelope: EnvelopeId
@@ -105,6 +106,7 @@ class OutboxRow(msgspec.Struct, frozen=True):
     age: int
     born: int
     accepted: bool
+    spread: int | None = None
 
 
 class EventRow(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from p2pnode.store.events import Events
 from p2pnode.store.identity import Identity, Meta
 from p2pnode.store.messages import Messages, Traces
 from p2pnode.store.migrations import vault_0001
-from p2pnode.store.outbox import Opened, Outbox
+from p2pnode.store.outbox import Opened, Outbox, Owed
 from p2pnode.store.pairings import Lanes, Pairings
 from p2pnode.store.private import Private
 from p2pnode.store.sessions import Sessions, Tags
@@ -40,6 +40,7 @@ class Vault:
         self.messages = Messages(database)
         self.outbox = Outbox(database)
         self.opened = Opened(database)
+        self.owed = Owed(database)
         self.traces = Traces(database)
         self.events = Events(database)
         self.pairings = Pairings(database)
@@ -87,6 +88,7 @@ class Vault:
             self.events,
             self.outbox,
             self.opened,
+            self.owed,
             self.messages,
             self.tags,
             self.sessions,

@@ -118,6 +118,30 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """Time passes: copies of own envelopes go to carriers, and overdue receipts are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetLeaves:
+    """The digests of all that is or was carried, for a reconciliation."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetLeafIds:
+    """The ids in some leaves."""
+
+    leaves: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCarried:
+    """The bytes of some carried envelopes."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ShowMutual:
     """A code for a mutual scan is shown; its keys must last until the other's have come."""
 
@@ -254,6 +278,10 @@ Ask = (
     | Told
     | Backlog
     | Fetch
+    | Spread
+    | FetchCarried
+    | GetLeaves
+    | GetLeafIds
     | ShowMutual
     | EndPairing
     | GetPeers

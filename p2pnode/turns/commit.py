@@ -13,6 +13,7 @@ from p2pnode.errors import LocalError, RemoteError, StoreError
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.turns import (
     asks,
+    carry,
     contacts,
     delivery,
     links,
@@ -39,6 +40,10 @@ TURNS: dict[type, Turn] = {
     asks.Acknowledged: lambda s, a, n, e: delivery.acknowledged(s, a, n),
     asks.Backlog: lambda s, a, n, e: delivery.backlog(s, a),
     asks.Fetch: lambda s, a, n, e: delivery.fetch(s, a, n),
+    asks.Spread: lambda s, a, n, e: upkeep.spread(s, n, e),
+    asks.GetLeaves: lambda s, a, n, e: Decision(s.custody.leaves()),
+    asks.GetLeafIds: lambda s, a, n, e: Decision(s.custody.leaf_ids(a.leaves)),
+    asks.FetchCarried: lambda s, a, n, e: carry.fetch(s, a),
     asks.Step: lambda s, a, n, e: links.step(s, a),
     asks.GetBaselines: lambda s, a, n, e: links.baselines(s, a),
     asks.LinkUp: lambda s, a, n, e: links.up(s, a, n),
@@ -86,6 +91,7 @@ def commit(
             for ask in batch:
                 outcomes.append(_turn(stores, ask, now, entropy))
     except StoreError as error:
+        stores.custody.forget_leaves()
         return [Outcome(None, error, ()) for _ in batch]
     return outcomes
 

@@ -17,8 +17,9 @@ from p2pnode.turns.send import seal_waiting
 from p2pnode.turns.stores import Stores
 
 
-def activate(vault: Vault, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
+def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
     """Make a pending contact active: both said yes. What was written meanwhile is sealed."""
+    vault = stores.vault
     # The vault may hold a newer row than the caller read; its confirmation key must survive.
     row = vault.contacts.get(contact.id) or contact
     vault.contacts.update(msgspec.structs.replace(row, state="active"))
@@ -26,7 +27,7 @@ def activate(vault: Vault, contact: ContactRow, now: Moment, entropy: Entropy) -
         note.about_contact(vault, "contact.paired", contact.id, now),
         Paired(contact.id, row.account, row.name),
         PeersChanged(),
-        *seal_waiting(vault, contact.id, now, entropy),
+        *seal_waiting(stores, contact.id, now, entropy),
     ]
 
 

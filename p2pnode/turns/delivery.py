@@ -1,6 +1,8 @@
 """What becomes of one's own envelopes: acknowledged, offered again, expired."""
 
 from p2pnode.protocol import limits
+from p2pnode.store.records import OutboxRow
+from p2pnode.store.vault import Vault
 from p2pnode.turns import note
 from p2pnode.turns.asks import Acknowledged, Backlog, Fetch
 from p2pnode.turns.effects import Charge, Decision, Effect
@@ -9,10 +11,10 @@ from p2pnode.turns.stores import Stores
 
 
 def acknowledged(stores: Stores, ask: Acknowledged, now: Moment) -> Decision:
-    """Keep what the recipient's own device says about envelopes sealed for it.
+    """Keep what a contact's device says about our envelopes.
 
-    Anything else (ids we never had, or sealed for another device) is passed over: a device can
-    only ever answer for itself.
+    The recipient's own may say that one came, or was opened. Another's can only say that it carries
+    a copy. Ids we never had are passed over.
     """
     vault = stores.vault
     effects: list[Effect] = []
@@ -21,10 +23,10 @@ def acknowledged(stores: Stores, ask: Acknowledged, now: Moment) -> Decision:
         if row is None:
             continue
         if row.device != ask.device:
-            effects.append(Charge(None, "foreign-receipt"))
+            effects += _by_another(vault, ask, row, now)
             continue
-        if ask.receipts:
-            vault.outbox.remove(envelope)
+        if ask.receipts or row.message is None:
+            vault.outbox.remove(envelope)  # what carries no message gets no receipt
         elif not vault.outbox.accept(envelope):
             continue
         if row.message is None:
@@ -38,6 +40,18 @@ def acknowledged(stores: Stores, ask: Acknowledged, now: Moment) -> Decision:
                 vault, row.message, "handed", now, "handed", ask.transport
             )
     return Decision(effects=tuple(effects))
+
+
+def _by_another(vault: Vault, ask: Acknowledged, row: OutboxRow, now: Moment) -> list[Effect]:
+    if ask.receipts:
+        return [Charge(None, "foreign-receipt")]
+    carriers = vault.outbox.carried(row.envelope, ask.device)
+    if carriers is None or row.message is None:
+        return []
+    vault.messages.set_handed(row.message, carriers)
+    if carriers > 1:
+        return []
+    return note.state_reached(vault, row.message, "handed", now, "carried", ask.transport)
 
 
 def backlog(stores: Stores, ask: Backlog) -> Decision:

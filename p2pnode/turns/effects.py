@@ -29,6 +29,14 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """An envelope is in custody that was not before: others may want it. link: where it came by."""
+
+    link: int | None
+    envelope: EnvelopeId
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Tell the author's device that an envelope was opened, on a link with that device."""
 
@@ -126,6 +134,7 @@ Effect = (
     Push
     | Tell
     | Receipt
+    | Carried
     | Charge
     | Happened
     | PeersChanged

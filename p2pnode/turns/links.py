@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import msgspec
 
 from p2pnode.errors import RemoteError
-from p2pnode.ids import ContactId, DeviceId, PairingId
+from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId
+from p2pnode.protocol.limits import MAX_IDS
 from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.link.messages import Statement
@@ -22,11 +23,13 @@ from p2pnode.turns.stores import Stores
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What to say first on a link with a contact: statements, and a confirmation still owed."""
+    """What to say first on a link with a contact: statements, a confirmation still owed, receipts
+    still owed; and the contact's lane."""
 
     statements: tuple[Statement, ...]
     confirmation: bytes
     lane: bytes
+    receipts: tuple[EnvelopeId, ...]
 
 
 def step(stores: Stores, ask: Step) -> Decision:
@@ -66,7 +69,8 @@ def up(stores: Stores, ask: LinkUp, now: Moment) -> Decision:
         owed = confirmation(contact.confirm, contact.alice, False)
     lane = vault.lanes.for_contact(contact.id)
     done = mutual.finish(vault, contact.account)
-    return Decision(Greeting(statements, owed, lane or b""), tuple(done))
+    receipts = tuple(vault.owed.take(ask.device, MAX_IDS))
+    return Decision(Greeting(statements, owed, lane or b"", receipts), tuple(done))
 
 
 def stated(stores: Stores, ask: Stated, now: Moment) -> Decision:

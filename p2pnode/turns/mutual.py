@@ -16,7 +16,7 @@ from p2pnode.protocol.pairing.code import Code
 from p2pnode.protocol.pairing.mutual import Mutual
 from p2pnode.store.records import ContactRow, OutboxRow, PairingRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import pairing
+from p2pnode.turns import carry, pairing
 from p2pnode.turns.asks import BeginMutual, EndPairing, Keep, MutualBacklog, ShowMutual
 from p2pnode.turns.effects import Decision, Effect, PairedMutually, PeersChanged, PushPairing
 from p2pnode.turns.moment import Moment
@@ -84,7 +84,7 @@ def begin_mutual(stores: Stores, ask: BeginMutual, now: Moment, entropy: Entropy
             alice=record.alice,
         )
     )
-    sent = _send(vault, ask.id, envelopes, now, entropy)
+    sent = _send(stores, ask.id, envelopes, now, entropy)
     return Decision(name, (*sent, PeersChanged()))
 
 
@@ -109,7 +109,7 @@ def arrived_for_pairing(
             phase="done" if after.done else "scanned",
         )
     )
-    effects = _send(vault, pairing_id, envelopes, now, entropy)
+    effects = _send(stores, pairing_id, envelopes, now, entropy)
     if agreed is not None:
         effects += _agreed(stores, pairing_id, row.petname, agreed, now, entropy)
     return effects
@@ -125,12 +125,12 @@ def _agreed(
 
 
 def _send(
-    vault: Vault, id_: PairingId, envelopes: list[bytes], now: Moment, entropy: Entropy
+    stores: Stores, id_: PairingId, envelopes: list[bytes], now: Moment, entropy: Entropy
 ) -> list[Effect]:
     sent: list[tuple[int, bytes]] = []
     for raw in envelopes:
         age = entropy.take(1)[0] % AGES_AT_BIRTH
-        vault.outbox.add(
+        stores.vault.outbox.add(
             OutboxRow(
                 envelope=envelope_id(raw),
                 message=None,
@@ -141,6 +141,7 @@ def _send(
                 age=age,
                 born=now.node,
                 accepted=False,
+                spread=now.node + carry.delay(stores, entropy),
             )
         )
         sent.append((age, raw))

@@ -73,7 +73,7 @@ def keep(stores: Stores, ask: Keep, now: Moment, entropy: Entropy) -> Decision:
         vault.lanes.add(LaneRow(lane=lane, contact=row.id, pairing=None))
         effects.append(LaneOpened(lane))
     if ask.theirs:
-        effects += activate(vault, row, now, entropy)
+        effects += activate(stores, row, now, entropy)
     return Decision((row.id, row.name), tuple(effects))
 
 
@@ -142,7 +142,7 @@ def confirmed(stores: Stores, ask: Confirm, now: Moment, entropy: Entropy) -> De
     has_ours = check_confirmation_untrusted(contact.confirm, not contact.alice, ask.raw)
     effects: list[Effect] = []
     if contact.state == "pending":
-        effects += activate(vault, contact, now, entropy)
+        effects += activate(stores, contact, now, entropy)
     if not has_ours:
         answer = confirmation(contact.confirm, contact.alice, True)
         effects.append(Tell(ask.link, PairingMessage(answer)))

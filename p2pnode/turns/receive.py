@@ -7,20 +7,20 @@ import msgspec
 from p2pnode.errors import RemoteError
 from p2pnode.ids import DeviceId, EnvelopeId, MessageId, SessionRef
 from p2pnode.protocol import limits
+from p2pnode.protocol.content import Receipts as ContentReceipts
 from p2pnode.protocol.content import Text, content_untrusted
 from p2pnode.protocol.conversation import check_place_untrusted
-from p2pnode.protocol.custody import Usage, admits
+from p2pnode.protocol.custody import Kind
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
 from p2pnode.protocol.link.messages import Accepted, Receipts, Refused, Want
-from p2pnode.protocol.primitives import prf
 from p2pnode.protocol.session.ratchet import open_untrusted
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.store.records import ContactRow, MessageRow
-from p2pnode.turns import note
+from p2pnode.turns import carry, note, receipts
 from p2pnode.turns.asks import Arrived, Offered
 from p2pnode.turns.contacts import activate
-from p2pnode.turns.effects import Charge, Decision, Effect, Receipt, Tell
+from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.mutual import arrived_for_pairing
 from p2pnode.turns.stores import Stores
@@ -44,28 +44,52 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
         return Decision(effects=(Tell(ask.link, answer),))
     effects: list[Effect] = []
     try:
-        if (mine := _open(stores, outer, envelope, now, entropy)) is not None:
-            if not any(isinstance(effect, Receipt) for effect in mine):
-                mine.append(Tell(ask.link, Accepted((envelope,))))
-            return Decision(effects=tuple(mine))
+        mine = _open(stores, outer, envelope, now, entropy)
+        if mine is not None:
+            return Decision(effects=(*mine, *_answered(stores, ask, outer, envelope, mine, now)))
         pairing = arrived_for_pairing(stores, outer, now, entropy)
         if pairing is not None:
-            return Decision(effects=(*pairing, Tell(ask.link, Accepted((envelope,)))))
+            return Decision(effects=(*pairing, *_carried_on(stores, ask, outer, envelope, now)))
     except RemoteError as error:
         effects.append(Charge(ask.link, error.reason))
-    effects.append(_carry(stores, ask, outer, envelope, now))
-    return Decision(effects=tuple(effects))
+    return Decision(effects=(*effects, *_carried(stores, ask, outer, envelope, now)))
+
+
+def _answered(
+    stores: Stores,
+    ask: Arrived,
+    outer: Outer,
+    envelope: EnvelopeId,
+    mine: list[Effect],
+    now: Moment,
+) -> list[Effect]:
+    """Say what becomes of the receipts for what was opened, and what the link is told.
+
+    The author's own device is told at once; for others a receipt is owed. A carrier learns nothing:
+    it is answered as by any carrier, and the envelope is carried on as by any.
+    """
+    direct = False
+    for effect in mine:
+        if isinstance(effect, Receipt) and effect.device == ask.device:
+            direct = direct or effect.envelope == envelope
+        elif isinstance(effect, Receipt):
+            receipts.owe(stores, effect.device, effect.envelope, now)
+    if direct:
+        return []
+    if stores.vault.opened.has(envelope) == ask.device:
+        return [Tell(ask.link, Accepted((envelope,)))]
+    return _carried_on(stores, ask, outer, envelope, now)
 
 
 def offered(stores: Stores, ask: Offered) -> Decision:
     """Say which offered envelopes are wanted; those known already are acknowledged again."""
     wanted: list[EnvelopeId] = []
-    receipts: list[EnvelopeId] = []
+    opened: list[EnvelopeId] = []
     held: list[EnvelopeId] = []
     for envelope in ask.ids:
         known = _known(stores, ask.device, envelope)
-        {None: wanted, "opened": receipts, "held": held}[known].append(envelope)
-    kinds = ((Receipts, receipts), (Accepted, held), (Want, wanted))
+        {None: wanted, "opened": opened, "held": held}[known].append(envelope)
+    kinds = ((Receipts, opened), (Accepted, held), (Want, wanted))
     return Decision(effects=tuple(Tell(ask.link, kind(tuple(ids))) for kind, ids in kinds if ids))
 
 
@@ -147,7 +171,7 @@ def _open_one(
     effects: list[Effect] = []
     if contact.state == "pending":
         # Only who has our yes and has given theirs can seal for this session.
-        effects += activate(vault, contact, now, entropy)
+        effects += activate(stores, contact, now, entropy)
     effects += _content(stores, contact, device.id, opened.content, outer.lifetime, envelope, now)
     return effects, opened.listed
 
@@ -168,6 +192,8 @@ def _content(
     vault = stores.vault
     try:
         content = content_untrusted(raw)
+        if isinstance(content, ContentReceipts):
+            return receipts.told(vault, device, content.ids, now)
         if not isinstance(content, Text):
             return []
         heads = tuple(MessageId(head) for head in content.heads)
@@ -199,21 +225,27 @@ def _content(
     return [note.about_message(vault, "message.received", stored, ref, now, missing), receipt]
 
 
-def _carry(stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment) -> Effect:
-    """Take an envelope into custody, or refuse it. Only contacts' links may store here."""
-    custody = stores.custody
-    if ask.contact is None:
-        return Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))
-    source = prf(_slot_key(stores), b"p2pn source slot", ask.contact, size=8)
-    usage = Usage(total=custody.count_bytes()[1], source=custody.source_bytes(source))
-    if not admits(stores.carry, usage, len(ask.raw)):
-        return Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))
-    custody.put(envelope, outer.tag, ask.raw, outer.lifetime, ask.age, source, now.node)
-    return Tell(ask.link, Accepted((envelope,)))
+def _keep(stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment) -> bool:
+    known = ask.contact is not None
+    of = ask.contact if ask.contact is not None else carry.STRANGERS
+    kind: Kind = "contact" if known else "stranger"
+    return carry.keep(stores, kind, of, outer, envelope, ask.age, now)
 
 
-def _slot_key(stores: Stores) -> bytes:
-    """Return the key that gives sources their slots in custody; it never leaves the vault."""
-    key = stores.vault.meta.get("source-slots")
-    assert key is not None  # written when the home was made
-    return key
+def _carried_on(
+    stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment
+) -> list[Effect]:
+    """Carry an envelope that was ours all the same, so that not carrying it tells nothing."""
+    told = Tell(ask.link, Accepted((envelope,)))
+    if _keep(stores, ask, outer, envelope, now):
+        return [told, Carried(ask.link, envelope)]
+    return [told]
+
+
+def _carried(
+    stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment
+) -> list[Effect]:
+    """Take an envelope that is not for us into custody, or refuse it."""
+    if _keep(stores, ask, outer, envelope, now):
+        return [Tell(ask.link, Accepted((envelope,))), Carried(ask.link, envelope)]
+    return [Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))]

@@ -8,8 +8,7 @@ from p2pnode.protocol.conversation import next_clock
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.store.records import ContactRow, DeviceRow, MessageRow, OutboxRow
-from p2pnode.store.vault import Vault
-from p2pnode.turns import views
+from p2pnode.turns import carry, views
 from p2pnode.turns.asks import Send
 from p2pnode.turns.effects import Decision, Effect, Push
 from p2pnode.turns.moment import Moment
@@ -51,7 +50,7 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
     if contact.state == "pending":
         vault.traces.add(ref, now.wall, "keys-awaited", "")
         return Decision((message.id, message.state))
-    effects = seal_for_devices(vault, message, ref, now, entropy)
+    effects = seal_for_devices(stores, message, ref, now, entropy)
     return Decision((message.id, message.state), tuple(effects))
 
 
@@ -74,7 +73,7 @@ def _refuse_untrusted(contact: ContactRow) -> None:
 
 
 def seal_for_devices(
-    vault: Vault, message: MessageRow, ref: int, now: Moment, entropy: Entropy
+    stores: Stores, message: MessageRow, ref: int, now: Moment, entropy: Entropy
 ) -> list[Effect]:
     """Seal a stored message once for each device of its contact, and put it into the outbox."""
     content = encode_content(
@@ -87,21 +86,23 @@ def seal_for_devices(
         )
     )
     effects: list[Effect] = []
-    for device in vault.devices.of_contact(message.contact):
+    for device in stores.vault.devices.of_contact(message.contact):
         if device.session is not None:
-            effects.append(_seal_for(vault, device, content, message.lifetime, ref, now, entropy))
+            effects.append(seal_for(stores, device, content, message.lifetime, ref, now, entropy))
     return effects
 
 
-def _seal_for(
-    vault: Vault,
+def seal_for(
+    stores: Stores,
     device: DeviceRow,
     content: bytes,
     lifetime: int,
-    ref: int,
+    ref: int | None,
     now: Moment,
     entropy: Entropy,
 ) -> Push:
+    """Seal content for a device with a session and put it into the outbox. ref: its message."""
+    vault = stores.vault
     assert device.session is not None
     session = vault.sessions.load(device.session)
     sealed = seal(session, content, lifetime=lifetime, entropy=entropy)
@@ -118,16 +119,18 @@ def _seal_for(
             age=age,
             born=now.node,
             accepted=False,
+            spread=now.node + carry.delay(stores, entropy),
         )
     )
     return Push(device=device.id, row=row, envelope=sealed.id, age=age, raw=sealed.raw)
 
 
-def seal_waiting(vault: Vault, contact: ContactId, now: Moment, entropy: Entropy) -> list[Effect]:
+def seal_waiting(stores: Stores, contact: ContactId, now: Moment, entropy: Entropy) -> list[Effect]:
     """Seal what was written before the contact's keys were here."""
+    vault = stores.vault
     effects: list[Effect] = []
     for message in vault.messages.unsealed(contact):
         assert message.ref is not None
         vault.traces.add(message.ref, now.wall, "keys-here", "")
-        effects += seal_for_devices(vault, message, message.ref, now, entropy)
+        effects += seal_for_devices(stores, message, message.ref, now, entropy)
     return effects

@@ -1,6 +1,7 @@
 """Time passes: what is over goes, and the node's clock is kept."""
 
-from p2pnode.turns import delivery, mutual, pairing
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.turns import carry, delivery, mutual, pairing, receipts
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
@@ -23,3 +24,16 @@ def upkeep(stores: Stores, now: Moment) -> Decision:
     stores.custody.expire(now.node)
     vault.meta.put("clock", now.node.to_bytes(8, "big") + now.wall.to_bytes(8, "big"))
     return Decision(effects=tuple(effects))
+
+
+def spread(stores: Stores, now: Moment, entropy: Entropy) -> Decision:
+    """Do what a short time brings: copies for carriers, and receipts for those not met since.
+
+    Answers in how many seconds there is more to do, None when nothing waits.
+    """
+    written = receipts.write_due(stores, now, entropy)
+    copied = carry.spread(stores, now)
+    ahead = (stores.vault.outbox.next_due(), stores.vault.owed.next_due())
+    due = min((moment for moment in ahead if moment is not None), default=None)
+    left = None if due is None else max(0, due - now.node)
+    return Decision(left, (*written, *copied))

@@ -11,6 +11,8 @@ _SENTENCES = {
     "keys-awaited": "the contact's keys are still under way; it waits here unsealed",
     "keys-here": "the keys have come; sealed",
     "handed": "over {detail}: taken by the recipient's own node",
+    "carried": "over {detail}: a carrier took a sealed copy",
+    "delivered-carried": "carriers brought word: opened and stored by the recipient's node",
     "delivered": "over {detail}: opened and stored by the recipient's node, which said so",
     "expired": "its lifetime of {detail} days ended before anybody took it to the recipient",
     "opened": "received, opened and stored here",
@@ -42,6 +44,10 @@ def _summary(vault: Vault, row: MessageRow, online: bool, now: int) -> str:
             return f"{contact.name}'s node has it. Nothing for you to do."
         case "expired":
             return f"{contact.name} did not get it. Send it again if it still matters."
+        case "handed" if row.handed:
+            carriers = "one carrier" if row.handed == 1 else f"{row.handed} carriers"
+            waits = _waiting(vault, row, contact.name, contact.state, online, now)
+            return f"With {carriers}, who meet others. {waits}"
         case "handed":
             return f"On {contact.name}'s node, not confirmed yet. Nothing for you to do."
         case _:

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from p2pnode.errors import RemoteError
 from p2pnode.ids import EnvelopeId, MessageId
 from p2pnode.protocol import limits
+from p2pnode.protocol.custody import SEEN_COST
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
 from tests.store_rows import Rows
@@ -126,7 +127,7 @@ class Carrying(RuleBasedStateMachine):
         return self.elapsed
 
     def over(self, number: int) -> bool:
-        first, _, lifetime, _ = self.model[number]
+        first, _, lifetime, _, _ = self.model[number]
         return self.elapsed - first >= limits.LIFETIMES[lifetime]
 
     @rule(
@@ -151,11 +152,11 @@ class Carrying(RuleBasedStateMachine):
         born = elapsed - age * HOUR
         row = self.model.get(number)
         if row is None:
-            self.model[number] = [elapsed, born, lifetime, source]
+            self.model[number] = [elapsed, born, lifetime, source, source]
         elif row[3] is not None or not self.over(number):
             row[1] = min(max(born, row[1]), row[0])
             if row[3] is None:
-                row[3] = source
+                row[3] = row[4] = source
 
     @rule(number=st.integers(0, 5))
     def remove(self, number: int) -> None:
@@ -190,7 +191,9 @@ class Carrying(RuleBasedStateMachine):
         assert self.custody.count_bytes() == (len(here), sum(number + 1 for number in here))
         for source in range(3):
             size = sum(number + 1 for number, row in here.items() if row[3] == source)
-            assert self.custody.source_bytes(bytes([source]) * 8) == size
+            seen = sum(row[4] == source for row in self.model.values())
+            usage = self.custody.usage(bytes([source]) * 8, b"none")
+            assert usage.source == size + seen * SEEN_COST
         for number in range(6):
             id_ = EnvelopeId(bytes([number]) * 32)
             row = here.get(number)
@@ -204,8 +207,10 @@ class Carrying(RuleBasedStateMachine):
         for tag in range(3):
             found = {id_[0] for id_, _ in self.custody.by_tag(bytes([tag]) * 16)}
             assert found == {number for number in here if number // 2 == tag}
-        ages = [row.age for row in self.custody.candidates(10)]
-        assert ages == sorted((self.elapsed - row[1] for row in here.values()), reverse=True)
+        for source in range(3):
+            ages = [row.age for row in self.custody.candidates(bytes([source]) * 8, 10)]
+            own = (self.elapsed - row[1] for row in here.values() if row[3] == source)
+            assert ages == sorted(own, reverse=True)
 
 
 _settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -21,6 +21,7 @@ from p2pnode.protocol.limits import (
     MAX_STATEMENTS,
     MAX_TRANSPORTS,
 )
+from p2pnode.protocol.reconcile.limits import MAX_RECONCILE
 from p2pnode.protocol.wire import Bytes8, Unsigned, Wire, decode_untrusted, encode
 
 TOKEN = 8
@@ -134,6 +135,12 @@ class Bye(msgspec.Struct, frozen=True, gc=False):
     code: int
 
 
+class Reconcile(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a reconciliation of what both sides carry, at most 16 KiB."""
+
+    raw: bytes
+
+
 class Unknown(msgspec.Struct, frozen=True, gc=False):
     """A kind that this version does not know; ignored."""
 
@@ -153,11 +160,12 @@ LinkMessage = (
     | PairingMessage
     | Addresses
     | Bye
+    | Reconcile
     | Unknown
 )
 
 PING, PONG, HELLO_KIND, ENVELOPE, OFFER, WANT, ACCEPTED = 1, 2, 3, 4, 5, 6, 7
-REFUSED, RECEIPTS, PAIRING, ADDRESSES, BYE = 8, 9, 10, 11, 12
+REFUSED, RECEIPTS, PAIRING, ADDRESSES, BYE, RECONCILE = 8, 9, 10, 11, 12, 13
 
 _ENVELOPE = Struct(">BH")
 _HELLO = Struct(">BH")
@@ -185,6 +193,10 @@ def encode_message(message: LinkMessage) -> bytes:
             if not 1 <= len(message.raw) <= MAX_PAIRING:
                 raise ValueError("a pairing message has 1 to MAX_PAIRING bytes")
             return bytes((PAIRING,)) + message.raw
+        case Reconcile():
+            if not 1 <= len(message.raw) <= MAX_RECONCILE:
+                raise ValueError("a piece has 1 to MAX_RECONCILE bytes")
+            return bytes((RECONCILE,)) + message.raw
         case Addresses():
             return bytes((ADDRESSES,)) + encode(message)
         case Bye():
@@ -261,6 +273,12 @@ def _pairing_untrusted(raw: bytes) -> PairingMessage:
     return PairingMessage(raw[1:])
 
 
+def _reconcile_untrusted(raw: bytes) -> Reconcile:
+    if not 1 <= len(raw) - 1 <= MAX_RECONCILE:
+        raise RemoteError("bad-reconcile-size")
+    return Reconcile(raw[1:])
+
+
 def _bye_untrusted(raw: bytes) -> Bye:
     if len(raw) != 2:
         raise RemoteError("bad-bye")
@@ -279,4 +297,5 @@ _DECODE: dict[int, Callable[[bytes], LinkMessage]] = {
     PAIRING: _pairing_untrusted,
     ADDRESSES: lambda raw: decode_untrusted(raw[1:], Addresses),
     BYE: _bye_untrusted,
+    RECONCILE: _reconcile_untrusted,
 }

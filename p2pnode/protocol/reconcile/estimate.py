@@ -61,7 +61,7 @@ def more_sizes(sizes: Sequence[int], used: int, differences: int) -> tuple[int, 
     if not left:
         return ()
     if 4 * have >= 3 * need:
-        return (max(need - have, have // 4, 8),)
+        return (max(need - have, have // 2, 8),)
     if not have and left >= FIRST_BLOCKS:
         return first_sizes(differences)
     count = min(left, 3)

@@ -210,9 +210,11 @@ def check_cells_untrusted(sizes: tuple[int, ...], cells: bytes) -> None:
 
 
 def turn_untrusted(raw: bytes) -> int:
-    """Return the turn a piece belongs to: 0 begins an exchange, even ones are its initiator's.
+    """Return the turn a piece belongs to: even ones are the initiator's, and 0 is Open.
 
-    So an owner knows which of its machines a piece is for. Raises RemoteError when it is too short.
+    So an owner knows which of its machines a piece is for, and when to make a new one: an exchange
+    given up by the initiator alone ends with its next Open, which the old machine would ignore.
+    Raises RemoteError when the piece is too short.
     """
     if len(raw) < HEAD.size:
         raise RemoteError("reconcile-too-short")

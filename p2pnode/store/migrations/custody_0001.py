@@ -3,7 +3,7 @@
 `envelopes` has a row for each id from its first sight until two lifetimes later; `raw` lies in a
 table of its own, so that walking ids never touches it. `born` and `first` count seconds of
 custody's own clock, which stood at `elapsed` when it was `told` the time. `tag` is NULL once an
-envelope has gone.
+envelope has gone. `sources` sums up what each holds (`count`, `bytes`) and all its rows (`seen`).
 """
 
 SQL = """
@@ -18,6 +18,7 @@ CREATE TABLE envelopes (
 ) STRICT;
 CREATE INDEX envelopes_tag ON envelopes (tag) WHERE tag IS NOT NULL;
 CREATE INDEX envelopes_age ON envelopes (lifetime, born) WHERE tag IS NOT NULL;
+CREATE INDEX envelopes_source ON envelopes (source, born) WHERE tag IS NOT NULL;
 CREATE INDEX envelopes_gone ON envelopes (lifetime, first) WHERE tag IS NULL;
 
 CREATE TABLE bodies (
@@ -26,6 +27,6 @@ CREATE TABLE bodies (
 
 CREATE TABLE sources (
   ref INTEGER PRIMARY KEY, source BLOB NOT NULL UNIQUE, count INTEGER NOT NULL,
-  bytes INTEGER NOT NULL
+  bytes INTEGER NOT NULL, seen INTEGER NOT NULL
 ) STRICT;
 """

@@ -92,10 +92,22 @@ CREATE TABLE outbox (
   pairing BLOB REFERENCES pairings (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   device BLOB REFERENCES devices (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   lifetime INTEGER NOT NULL, age INTEGER NOT NULL, born INTEGER NOT NULL, dies INTEGER NOT NULL,
-  accepted INTEGER NOT NULL, raw BLOB NOT NULL
+  spread INTEGER, accepted INTEGER NOT NULL, raw BLOB NOT NULL
 ) STRICT;
-CREATE INDEX outbox_device ON outbox (device, ref, envelope, dies);
+CREATE INDEX outbox_device ON outbox (device, ref, envelope, dies, spread);
 CREATE INDEX outbox_pairing ON outbox (pairing, ref, envelope) WHERE pairing IS NOT NULL;
+
+CREATE TABLE carriers (
+  envelope INTEGER NOT NULL REFERENCES outbox (ref) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+  device BLOB NOT NULL, PRIMARY KEY (envelope, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE owed (
+  envelope BLOB NOT NULL PRIMARY KEY,
+  device BLOB NOT NULL REFERENCES devices (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+  due INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owed_device ON owed (device);
 
 CREATE TABLE opened (
   ref INTEGER PRIMARY KEY, envelope BLOB NOT NULL UNIQUE, device BLOB NOT NULL,

@@ -1,0 +1,65 @@
+"""End-to-end receipts: told at once on the author's own link, else carried like any envelope.
+
+What is carried is late on purpose and put together, so that its coming says little about when a
+person's node was where.
+"""
+
+from collections.abc import Iterable
+
+from p2pnode.ids import DeviceId, EnvelopeId
+from p2pnode.protocol.content import Receipts, encode_content
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.store.vault import Vault
+from p2pnode.turns import note
+from p2pnode.turns.effects import Charge, Effect
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.send import seal_for
+from p2pnode.turns.stores import Stores
+
+CARRIED_AFTER = 120
+"""Seconds a receipt waits for the author's own link before it is written for carriers, at least;
+a random part of as much again is added."""
+
+TOGETHER = 48
+"""Receipts in one envelope: as many as its smallest size holds."""
+
+LIFETIME = 2
+"""Lifetime class of receipts, 7 days: whoever still has the message's envelope soon offers it."""
+
+
+def owe(stores: Stores, device: DeviceId, envelope: EnvelopeId, now: Moment) -> None:
+    """Note that a device is to be told that its envelope was opened."""
+    late = envelope[0] * CARRIED_AFTER // 256
+    stores.vault.owed.add(envelope, device, now.node + CARRIED_AFTER + late)
+
+
+def write_due(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:
+    """Seal receipts that have waited long enough, all that a device is owed in one envelope."""
+    vault = stores.vault
+    effects: list[Effect] = []
+    for id_ in vault.owed.due(now.node):
+        device = vault.devices.get(id_)
+        contact = vault.contacts.get(device.contact) if device is not None else None
+        ids = vault.owed.take(id_, TOGETHER)
+        if device is None or device.session is None or contact is None:
+            continue
+        if contact.state == "active":
+            content = encode_content(Receipts(tuple(ids)))
+            effects.append(seal_for(stores, device, content, LIFETIME, None, now, entropy))
+    return effects
+
+
+def told(vault: Vault, device: DeviceId, ids: Iterable[bytes], now: Moment) -> list[Effect]:
+    """Take receipts that came sealed: a device answers for what was sealed for it alone."""
+    effects: list[Effect] = []
+    for id_ in ids:
+        row = vault.outbox.get(EnvelopeId(id_))
+        if row is None:
+            continue
+        if row.device != device:
+            effects.append(Charge(None, "foreign-receipt"))
+            continue
+        vault.outbox.remove(row.envelope)
+        if row.message is not None:
+            effects += note.state_reached(vault, row.message, "delivered", now, "delivered-carried")
+    return effects
