@@ -23,7 +23,7 @@ from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import Denied, InvalidInput, LocalError, NotDelivered, StoreCorrupt, StoreError
 from p2pnode.ids import Cursor, id_text
 from p2pnode.protocol import identity
-from p2pnode.protocol.custody import ORIGINS, CarryPolicy
+from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.delivery import final, reached
 from p2pnode.protocol.fingerprint import fingerprint, grouped, words
 from p2pnode.protocol.identity import Own
@@ -152,7 +152,7 @@ async def open_node(
         reading = Custody.open(home.custody, read_only=True)
         stack.callback(reading.close)
         policy = CarryPolicy(limit=config.carry.max_mb * MEGABYTE, who=config.carry.for_)
-        origin = ORIGINS[config.privacy.origin]
+        origin = config.privacy.origin
         stores = Stores(vault, custody, policy, origin)
         node = Node(stores, transports, reader=Stores(reader, reading, policy, origin))
         yield await stack.enter_async_context(node.running())

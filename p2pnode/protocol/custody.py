@@ -28,6 +28,14 @@ ORIGINS: dict[Origin, tuple[int, int]] = {"fast": (0, 3), "balanced": (5, 60), "
 """Seconds, from and to, after which a fresh envelope of our own joins those we carry: the longer,
 the less its first appearance says who wrote it."""
 
+RECEIPTS: dict[Origin, tuple[int, int]] = {
+    "fast": (3, 6),
+    "balanced": (120, 240),
+    "hide": (900, 3600),
+}
+"""Seconds, from and to, that a receipt waits for the author's own link before it is written for
+carriers, together with those that came meanwhile."""
+
 
 class CarryPolicy(msgspec.Struct, frozen=True):
     """limit: bytes kept for others at most. who: whom this node carries for."""

@@ -4,7 +4,7 @@ Custody knows sources as slots alone; the key that makes them lies in the vault.
 """
 
 from p2pnode.ids import EnvelopeId
-from p2pnode.protocol.custody import Admit, Kind, Refuse, judge, victim
+from p2pnode.protocol.custody import ORIGINS, Admit, Kind, Refuse, judge, victim
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, parse_untrusted
 from p2pnode.protocol.primitives import prf
@@ -84,7 +84,7 @@ def spread(stores: Stores, now: Moment) -> list[Effect]:
 
 def delay(stores: Stores, entropy: Entropy) -> int:
     """Return after how many seconds a fresh envelope's copy goes to carriers."""
-    least, most = stores.origin
+    least, most = ORIGINS[stores.origin]
     return least + int.from_bytes(entropy.take(4)) % (most - least + 1)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol.content import Receipts, encode_content
+from p2pnode.protocol.custody import RECEIPTS
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.store.vault import Vault
 from p2pnode.turns import note
@@ -16,10 +17,6 @@ from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import seal_for
 from p2pnode.turns.stores import Stores
 
-CARRIED_AFTER = 120
-"""Seconds a receipt waits for the author's own link before it is written for carriers, at least;
-a random part of as much again is added."""
-
 TOGETHER = 48
 """Receipts in one envelope: as many as its smallest size holds."""
 
@@ -27,10 +24,13 @@ LIFETIME = 2
 """Lifetime class of receipts, 7 days: whoever still has the message's envelope soon offers it."""
 
 
-def owe(stores: Stores, device: DeviceId, envelope: EnvelopeId, now: Moment) -> None:
+def owe(
+    stores: Stores, device: DeviceId, envelope: EnvelopeId, now: Moment, entropy: Entropy
+) -> None:
     """Note that a device is to be told that its envelope was opened."""
-    late = envelope[0] * CARRIED_AFTER // 256
-    stores.vault.owed.add(envelope, device, now.node + CARRIED_AFTER + late)
+    least, most = RECEIPTS[stores.origin]
+    late = int.from_bytes(entropy.take(4)) % (most - least + 1)
+    stores.vault.owed.add(envelope, device, now.node + least + late)
 
 
 def write_due(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:

@@ -46,7 +46,9 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     try:
         mine = _open(stores, outer, envelope, now, entropy)
         if mine is not None:
-            return Decision(effects=(*mine, *_answered(stores, ask, outer, envelope, mine, now)))
+            return Decision(
+                effects=(*mine, *_answered(stores, ask, outer, envelope, mine, now, entropy))
+            )
         pairing = arrived_for_pairing(stores, outer, now, entropy)
         if pairing is not None:
             return Decision(effects=(*pairing, *_carried_on(stores, ask, outer, envelope, now)))
@@ -62,6 +64,7 @@ def _answered(
     envelope: EnvelopeId,
     mine: list[Effect],
     now: Moment,
+    entropy: Entropy,
 ) -> list[Effect]:
     """Say what becomes of the receipts for what was opened, and what the link is told.
 
@@ -73,7 +76,7 @@ def _answered(
         if isinstance(effect, Receipt) and effect.device == ask.device:
             direct = direct or effect.envelope == envelope
         elif isinstance(effect, Receipt):
-            receipts.owe(stores, effect.device, effect.envelope, now)
+            receipts.owe(stores, effect.device, effect.envelope, now, entropy)
     if direct:
         return []
     if stores.vault.opened.has(envelope) == ask.device:
