@@ -271,7 +271,7 @@ class LinkTask:
             self._reconciling = Reconciling(
                 owner, self._context.entropy, random, self.outgoing, pump
             )
-            if self._initiator:
+            if self._initiator and not self.metered:
                 nursery.start_soon(self._guarded, nursery, self._reconciling.run)
 
     async def _received(self, message: LinkMessage) -> None:
@@ -318,7 +318,7 @@ class LinkTask:
                 pump.wanted(ids)
             case Hello(statements=statements) if statements and self._baselines:
                 await owner.post(asks.Stated(device.id, statements, self._baselines[device.id]))
-            case Reconcile(raw=raw) if self._reconciling is not None:
+            case Reconcile(raw=raw) if self._reconciling is not None and not self.metered:
                 await self._reconciling.receive(raw)
             case Addresses():
                 await owner.post(asks.Told(device.id, message))

@@ -31,6 +31,9 @@ EVERY = 600.0
 PATIENCE = 60.0
 """Seconds after which an exchange that has not ended is given up, and another one begun."""
 
+GAP = 10.0
+"""Seconds from the beginning of one exchange to that of the next, at least: work costs who asks."""
+
 
 class Reconciling:
     """All exchanges of one link, one at a time."""
@@ -46,6 +49,7 @@ class Reconciling:
         self._machine: Reconciler | None = None
         self._initiator = False
         self._finished = trio.Event()
+        self._began = -GAP
 
     async def run(self) -> None:
         """Begin exchanges until cancelled; for the side that dialled."""
@@ -73,6 +77,9 @@ class Reconciling:
                 pass  # the other side may have given that one up and begun anew
             else:
                 return
+        if trio.current_time() - self._began < GAP:
+            raise RemoteError("reconcile-too-often")
+        self._began = trio.current_time()
         self._machine = self._fresh()
         await self._perform(self._machine.receive_untrusted(raw))
 

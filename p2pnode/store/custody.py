@@ -25,6 +25,10 @@ SCHEMA = Schema("custody", 0x70327063, (custody_0001.SQL,))
 HOUR = 3600
 """Seconds in an hour: ages are told and stated in whole ones."""
 
+_SECONDS = "CASE lifetime {} END".format(
+    " ".join(f"WHEN {number} THEN {seconds}" for number, seconds in enumerate(limits.LIFETIMES))
+)
+
 REMOVED_AT_ONCE = 512
 """Rows one `expire` removes of each kind at most, so that it never holds a turn up for long."""
 
@@ -108,7 +112,6 @@ class Custody:
                 " VALUES (?,?,?,?,?,?,?)",
                 (id, tag, len(raw), lifetime, born, elapsed, source),
             )
-            self._stale.add(leaf_of(id))
         else:
             ref, held, was_born, first, charged = known
             younger = min(max(born, was_born), first)
@@ -124,6 +127,7 @@ class Custody:
             )
             self._count(charged, 0, 0, -1)
         self._db.run("INSERT INTO bodies (ref, raw) VALUES (?,?)", (ref, raw))
+        self._stale.add(leaf_of(id))
         self._count(source, 1, len(raw), 1)
 
     def remove(self, ids: Iterable[EnvelopeId]) -> None:
@@ -145,11 +149,13 @@ class Custody:
         gone = 0
         for lifetime, seconds in enumerate(limits.LIFETIMES):
             for row in self._db.rows(
-                "SELECT ref, size, source FROM envelopes"
+                "SELECT ref, size, source, id FROM envelopes"
                 " WHERE tag IS NOT NULL AND lifetime=? AND born<=? ORDER BY born LIMIT ?",
                 (lifetime, elapsed - seconds, REMOVED_AT_ONCE),
             ):
-                self._drop(*row)
+                ref, size, source, id_ = row
+                self._drop(ref, size, source)
+                self._stale.add(leaf_of(id_))
                 gone += 1
             self._forget(lifetime, elapsed - 2 * seconds)
         return gone
@@ -225,10 +231,12 @@ class Custody:
     # Reconciling -------------------------------------------------------------------------------
 
     def leaves(self) -> list[Leaf]:
-        """Return the leaves of all ids there are rows of, whether the envelope is here or gone.
+        """Return the leaves of all ids that need not be sent here. Kept between calls; only those
+        that have changed are read.
 
-        What has gone counts, so that nobody sends it again and again. Kept between calls; only the
-        leaves that have changed are read.
+        What is here counts, and what had to make room or has lived its lifetime here, so that
+        nobody sends it again and again. What died of the age it was said to have does not: that may
+        have been a lie, and the next claim may be lower.
         """
         for number in self._stale:
             self._leaves[number] = leaf(self._leaf(number))
@@ -247,7 +255,9 @@ class Custody:
         first = (number << 6).to_bytes(2)
         last = (number << 6 | 0x3F).to_bytes(2) + b"\xff" * 30
         rows = self._db.rows(
-            "SELECT id FROM envelopes WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)
+            "SELECT id FROM envelopes WHERE id BETWEEN ?1 AND ?2 AND"
+            f" (tag IS NOT NULL OR born > ?3 - {_SECONDS} OR first <= ?3 - {_SECONDS}) ORDER BY id",
+            (first, last, self._elapsed),
         )
         return [EnvelopeId(id_) for (id_,) in rows]
 

@@ -7,6 +7,7 @@ from p2pnode.ids import EnvelopeId
 from p2pnode.protocol.custody import ORIGINS, Admit, Kind, Refuse, judge, victim
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, parse_untrusted
+from p2pnode.protocol.limits import LIFETIMES
 from p2pnode.protocol.primitives import prf
 from p2pnode.store.vault import Vault
 from p2pnode.turns.asks import FetchCarried
@@ -44,8 +45,11 @@ def keep(
 ) -> bool:
     """Take an envelope into custody if policy allows, making room by it; tell whether it is there.
 
-    of: the contact's id, OWN or STRANGERS. age: whole hours, as claimed.
+    of: the contact's id, OWN or STRANGERS. age: whole hours, as claimed; what is said to be past
+    its lifetime already leaves no trace, so that a lie of that kind costs nobody the envelope.
     """
+    if age * 3600 >= LIFETIMES[outer.lifetime]:
+        return False
     custody, size = stores.custody, len(outer.raw)
     source, strangers = slot(stores.vault, of), slot(stores.vault, STRANGERS)
     for _ in range(EVICTED_AT_ONCE):

@@ -9,6 +9,8 @@ from p2pnode.errors import StoreCorrupt, StoreError
 from p2pnode.ids import EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.custody import SEEN_COST, Usage
+from p2pnode.protocol.reconcile.buckets import leaves
+from p2pnode.protocol.reconcile.limits import LEAVES
 from p2pnode.store.custody import Custody
 from p2pnode.store.database import Database
 from p2pnode.store.vault import SCHEMA as VAULT
@@ -241,3 +243,47 @@ def test_store_custody_statements_use_indexes(
         one_row = "SCAN clock" in plan or "SCAN sources" in plan  # one for each contact
         assert one_row or "SCAN" not in plan, f"{sql}\n{plan}"
         assert "TEMP B-TREE" not in plan, f"{sql}\n{plan}"
+
+
+# Reconciling -----------------------------------------------------------------------------------
+
+
+def ids_of(custody: Custody) -> set[bytes]:
+    found = {id_ for ids in custody.leaf_ids(range(LEAVES)) for id_ in ids}
+    assert custody.leaves() == leaves(found)
+    return found
+
+
+def test_store_custody_leaves_follow_every_change(custody: Custody) -> None:
+    assert ids_of(custody) == set()
+    numbers = [bytes([number, number, number]) + bytes(29) for number in range(0, 256, 5)]
+    for id_ in numbers:
+        put(custody, id_)
+    assert ids_of(custody) == set(numbers)
+    with custody.transaction():
+        custody.remove([EnvelopeId(numbers[3])])
+    assert ids_of(custody) == set(numbers)  # it had to make room: it need not come again
+    expire(custody, 1000 + DAY)
+    assert ids_of(custody) == set(numbers)  # they have lived their time here
+    expire(custody, 1000 + 2 * DAY)
+    assert ids_of(custody) == set()
+
+
+def test_store_custody_what_died_of_a_claim_may_come_again(custody: Custody) -> None:
+    a = b"a" * 32
+    put(custody, a, age=23)
+    assert expire(custody, 1000 + HOUR) == 1
+    assert ids_of(custody) == set()
+    put(custody, a, age=1, now=1000 + HOUR)
+    assert custody.get(EnvelopeId(a)) == (b"sealed", 1)
+    assert ids_of(custody) == {a}
+
+
+def test_store_custody_leaves_survive_an_undone_transaction(custody: Custody) -> None:
+    put(custody, b"a" * 32)
+    with pytest.raises(ZeroDivisionError), custody.transaction():
+        custody.put(EnvelopeId(b"b" * 32), b"t" * 16, b"x", 0, 0, MIA, 1000)
+        assert len(ids_of(custody)) == 2
+        raise ZeroDivisionError
+    custody.forget_leaves()
+    assert ids_of(custody) == {b"a" * 32}
