@@ -87,8 +87,10 @@ def exchange(common: list[list[EnvelopeId]], differences: int) -> dict[str, obje
         total += sum(map(len, pieces))
         pieces, to = [answer for raw in pieces for answer in sides[to].step(raw)], 1 - to
     assert sides[0].machine.over
-    assert set(sides[0].found) | set(sides[1].found) == set(extra)
+    found = {*sides[0].found, *sides[1].found}
+    assert found <= set(extra)
     figures: dict[str, object] = {
+        "missed": differences - len(found),
         "bytes": total,
         "round_trips": turns / 2,
         "ids_read_a_side": sides[0].read,
@@ -105,7 +107,8 @@ def measure() -> dict[str, object]:
     """Return the figures by size of the store and number of differences."""
     found: dict[str, object] = {
         "what": "ids at each side, then differences (half of them at each side); the bound is one"
-        " 32-byte id a difference; cpu without the store, whose leaves are cached",
+        " 32-byte id a difference; missed: in groups that seem equal, one in 65,536, left to the"
+        " next exchange; cpu without the store, whose leaves are cached",
     }
     for size in SIZES:
         common: list[list[EnvelopeId]] = [[] for _ in range(LEAVES)]
