@@ -23,6 +23,7 @@ from p2pnode.protocol.reconcile.effects import (
 )
 from p2pnode.protocol.reconcile.limits import SALT
 from p2pnode.protocol.reconcile.machine import Reconciler
+from p2pnode.protocol.reconcile.messages import turn_untrusted
 from p2pnode.turns.asks import GetLeafIds, GetLeaves
 
 EVERY = 600.0
@@ -65,23 +66,14 @@ class Reconciling:
 
     async def receive(self, raw: bytes) -> None:
         """Take a piece from the other side. Raises RemoteError when it is none, or out of place."""
-        machine = self._machine
-        if self._initiator:
-            if machine is not None:
-                await self._perform(machine.receive_untrusted(raw))
-            return
-        if machine is not None and not machine.over:
-            try:
-                await self._perform(machine.receive_untrusted(raw))
-            except RemoteError:
-                pass  # the other side may have given that one up and begun anew
-            else:
-                return
-        if trio.current_time() - self._began < GAP:
-            raise RemoteError("reconcile-too-often")
-        self._began = trio.current_time()
-        self._machine = self._fresh()
-        await self._perform(self._machine.receive_untrusted(raw))
+        if not self._initiator and turn_untrusted(raw) == 0:
+            # The other side begins: whatever was under way before, it has given that up.
+            if trio.current_time() - self._began < GAP:
+                raise RemoteError("reconcile-too-often")
+            self._began = trio.current_time()
+            self._machine = self._fresh()
+        if self._machine is not None:  # otherwise a late piece of what is over
+            await self._perform(self._machine.receive_untrusted(raw))
 
     def _fresh(self) -> Reconciler:
         return Reconciler(initiator=self._initiator, salt=self._entropy.take(SALT))
