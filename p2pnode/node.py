@@ -31,7 +31,7 @@ from p2pnode.protocol.names import petname
 from p2pnode.spi.transport import Transport
 from p2pnode.store import keys
 from p2pnode.store.custody import Custody
-from p2pnode.store.vault import Vault
+from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns import asks, views, why
 from p2pnode.turns.stores import Stores
 
@@ -107,13 +107,6 @@ def _write_home(
         vault.close()
     Custody.create(home.custody).close()
     return own
-
-
-def initialise(vault: Vault, own: Own, slot_key: bytes) -> None:
-    """Put an identity into a new vault. slot_key: 32 random bytes (see `turns.receive`)."""
-    with vault.transaction():
-        vault.identity.save(own)
-        vault.meta.put("source-slots", slot_key)
 
 
 def shown_identity(own: Own) -> schema.Identity:

@@ -9,13 +9,13 @@ import trio
 
 from p2pnode import schema
 from p2pnode.engine.clock import Clock
-from p2pnode.node import Node, initialise
+from p2pnode.node import Node
 from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryFor, CarryPolicy
 from p2pnode.protocol.identity import Own
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.custody import Custody
-from p2pnode.store.vault import Vault
+from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns.stores import Stores
 from tests.entropy import SeededEntropy
 

@@ -20,6 +20,7 @@ from p2pnode.errors import LocalError, P2PNodeError, RemoteError, StoreError
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
 from p2pnode.logs import traced
 from p2pnode.protocol import limits
+from p2pnode.protocol.asked import Asked
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import envelope_id
 from p2pnode.protocol.identity import Own
@@ -30,6 +31,7 @@ from p2pnode.protocol.link.messages import (
     EnvelopeOut,
     Receipts,
     Refused,
+    Want,
 )
 from p2pnode.spi.transport import Address, Channel, Transport
 from p2pnode.turns import asks, effects
@@ -49,6 +51,9 @@ UPKEEP_EVERY = 60.0
 
 SPREAD_EVERY = 3.0
 """Seconds, about, between looks for own envelopes that carriers are to get now."""
+
+REFUSED_ASKED = 3
+"""Refusal code: another link is bringing the envelope just now."""
 
 REFUSED_STORE = 2
 """Refusal code: this node cannot store anything now."""
@@ -85,6 +90,7 @@ class Engine:
         self.transports = Transports(transports, self._dialer, self.owner, self._incoming, random)
         self._context = Context(self.owner, self.peers, entropy, random, self.pairings, self)
         self._numbers = count(1)
+        self._asked = Asked()
         self._unspread = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -185,6 +191,8 @@ class Engine:
                     self._unspread.set()
                 case effects.Tell(link=number, message=Accepted(ids=ids)):
                     accepted.setdefault(number, []).extend(ids)
+                case effects.Tell(link=number, message=Want(ids=ids)):
+                    self._want(number, ids)
                 case effects.Tell(link=number, message=message):
                     if number in self.peers.links:
                         self.peers.links[number].tell(message)
@@ -214,6 +222,17 @@ class Engine:
                 self._paired_mutually(one)
         if refresh and self._nursery is not None:
             self._nursery.start_soon(self.peers_changed)
+
+    def _want(self, number: int, ids: tuple[EnvelopeId, ...]) -> None:
+        """Ask for envelopes, except those that another link is bringing."""
+        if number not in self.peers.links:
+            return
+        fresh = self._asked.fresh(ids, trio.current_time())
+        others = tuple(set(ids).difference(fresh))
+        if fresh:
+            self.peers.links[number].tell(Want(fresh))
+        if others:
+            self.peers.links[number].tell(Refused(REFUSED_ASKED, others))
 
     def _offer_to_others(self, number: int | None, envelope: EnvelopeId) -> None:
         """Offer what has come into custody on the links it did not come by, in random order."""

@@ -45,7 +45,6 @@ class Pump:
         self._owner = owner
         self._random = random
         self._fresh: dict[EnvelopeId, None] = {}
-        self._lacking: dict[EnvelopeId, None] = {}
         self._device = device
         self._outgoing = outgoing
         self._reached = 0
@@ -87,9 +86,10 @@ class Pump:
             self._more.set()
 
     def lacks(self, ids: Iterable[EnvelopeId]) -> None:
-        """Send carried envelopes that the other side is known to lack."""
-        room = MAX_CARRIED - len(self._lacking)
-        self._lacking.update(dict.fromkeys(islice(ids, room)))
+        """Offer carried envelopes that the other side is known to lack: since the comparison it may
+        have got them from somebody else."""
+        room = MAX_CARRIED - len(self._fresh)
+        self._fresh.update(dict.fromkeys(islice(ids, room)))
         self._more.set()
 
     async def run(self) -> None:
@@ -103,21 +103,19 @@ class Pump:
             # Between the empty page and here nothing can be pushed: no await lies in between.
             self._caught_up = True
             self._more = trio.Event()
-            if self._lacking:
-                await self._send(self._taken(self._lacking, CHUNK), FetchCarried)
-            elif self._fresh:
+            if self._fresh:
                 await trio.sleep(self._random.uniform(*GATHER))
-                await self._offer(self._taken(self._fresh, PAGE), FetchCarried)
+                await self._offer(self._mixed(), FetchCarried)
             else:
                 await self._more.wait()
 
-    def _taken(self, waiting: dict[EnvelopeId, None], most: int) -> list[EnvelopeId]:
-        """Take some ids off a queue, in random order: the newest shall not stand out."""
-        ids = list(islice(waiting, most))
+    def _mixed(self) -> list[EnvelopeId]:
+        """Take some ids off the queue, in random order: the newest shall not stand out."""
+        ids = list(islice(self._fresh, PAGE))
         for one in ids:
-            del waiting[one]
+            del self._fresh[one]
         self._random.shuffle(ids)
-        return [one for one in ids if one not in self._in_flight]
+        return ids
 
     async def _offer(self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]") -> None:
         fresh = [envelope for envelope in ids if envelope not in self._in_flight]

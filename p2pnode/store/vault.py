@@ -115,6 +115,13 @@ class Vault:
             owner.erase(contact)
 
 
+def initialise(vault: Vault, own: Own, slot_key: bytes) -> None:
+    """Put an identity into a new vault. slot_key: 32 random bytes (see `turns.carry`)."""
+    with vault.transaction():
+        vault.identity.save(own)
+        vault.meta.put("source-slots", slot_key)
+
+
 def salvage(path: Path, key: bytes) -> Own | None:
     """Return who this node is from a damaged vault, as far as its bytes still tell."""
     try:

@@ -1,0 +1,217 @@
+"""One end of a simulated link with a contact: the engine's way of sending, as timed events.
+
+The handshake is left out (it is tested elsewhere); everything after it is real: the same turns, the
+same messages with their real sizes, the same reconciliation.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from p2pnode.ids import ContactId, DeviceId, EnvelopeId
+from p2pnode.protocol import limits
+from p2pnode.protocol.link.messages import (
+    Accepted,
+    EnvelopeOut,
+    Hello,
+    LinkMessage,
+    Offer,
+    Receipts,
+    Reconcile,
+    Refused,
+    Want,
+    encode_message,
+)
+from p2pnode.protocol.reconcile import effects
+from p2pnode.protocol.reconcile.limits import SALT
+from p2pnode.protocol.reconcile.machine import Reconciler
+from p2pnode.turns import asks
+from p2pnode.turns.effects import Push
+
+if TYPE_CHECKING:
+    from p2pnode.sim.world import SimNode
+
+PAGE = 128
+CHUNK = 32
+GATHER = 0.3
+FRAME = 32
+"""Bytes of a frame around each message: length, header and authentication."""
+
+
+class End:
+    """What one node does on one link. `other` is set by whoever makes the two ends."""
+
+    other: "End"
+
+    def __init__(
+        self,
+        node: "SimNode",
+        number: int,
+        device: DeviceId,
+        contact: ContactId,
+        *,
+        initiator: bool,
+        until: float,
+        bandwidth: float,
+    ) -> None:
+        self.node = node
+        self.number = number
+        self.device = device
+        self.contact = contact
+        self.until = until
+        self.largest = 0
+        self._initiator = initiator
+        self._bandwidth = bandwidth
+        self._free = 0.0
+        self._reached = 0
+        self._caught_up = False
+        self._in_flight: set[EnvelopeId] = set()
+        self._offered: set[EnvelopeId] = set()
+        self._fetch: type[asks.Fetch | asks.FetchCarried] = asks.Fetch
+        self._to_send: dict[EnvelopeId, type[asks.Fetch | asks.FetchCarried]] = {}
+        self._fresh: dict[EnvelopeId, None] = {}
+        self._gathering = False
+        self._machine: Reconciler | None = None
+
+    # Sending -----------------------------------------------------------------------------------
+
+    def send(self, message: LinkMessage) -> None:
+        """Put a message on the link; what does not get through before it ends is lost."""
+        world = self.node.world
+        size = len(encode_message(message)) + FRAME
+        self._free = max(self._free, world.now) + size / self._bandwidth
+        world.sent(size)
+        if self._free <= self.until:
+            world.at(self._free, lambda: self.other.received(message))
+
+    def up(self) -> None:
+        """Begin: greet, tell what is owed, and let envelopes flow."""
+        greeting = self.node.turn(asks.LinkUp(self.device, "sim"))
+        self.send(Hello(1, 0, greeting.statements))
+        if greeting.receipts:
+            self.send(Receipts(greeting.receipts))
+        if self._initiator and not self.node.drops:
+            self._machine = Reconciler(initiator=True, salt=self.node.entropy.take(SALT))
+            self._reconcile(self._machine.start())
+        self.go_on()
+
+    def push(self, new: Push) -> None:
+        """Send a new envelope for this device now, if everything before it has gone."""
+        if self._caught_up and len(self._in_flight) < limits.MAX_IN_FLIGHT:
+            self._reached = new.row
+            self._in_flight.add(new.envelope)
+            self.send(EnvelopeOut(new.age, new.raw))
+        else:
+            self._caught_up = False
+            self.go_on()
+
+    def carry(self, envelope: EnvelopeId) -> None:
+        """Offer what has just come into custody, a little later and mixed with others."""
+        if self.node.drops:
+            return
+        self._fresh[envelope] = None
+        if not self._gathering:
+            self._gathering = True
+            self.node.world.at(self.node.world.now + GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = False
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Send whatever may be sent now; called again when something has changed."""
+        if self.node.world.now > self.until or self._offered:
+            return
+        while self._to_send and len(self._in_flight) < limits.MAX_IN_FLIGHT:
+            self._send_some()
+        self.largest = max(self.largest, len(self._to_send) + len(self._fresh))
+        if self._to_send:
+            return
+        page = self.node.turn(asks.Backlog(self.device, self._reached, PAGE))
+        if page:
+            self._reached = page[-1][0]
+            self._offer([envelope for _, envelope in page], asks.Fetch)
+            return
+        self._caught_up = True
+        if self._fresh and not self._gathering:
+            ids = list(islice(self._fresh, PAGE))
+            for one in ids:
+                del self._fresh[one]
+            self.node.world.random.shuffle(ids)
+            self._offer(ids, asks.FetchCarried)
+
+    def _offer(self, ids: list[EnvelopeId], fetch: "type[asks.Fetch | asks.FetchCarried]") -> None:
+        new = [one for one in ids if one not in self._in_flight]
+        if not new:
+            self.go_on()
+            return
+        self._offered, self._fetch = set(new), fetch
+        self.send(Offer(tuple(new)))
+
+    def _send_some(self) -> None:
+        fetch = next(iter(self._to_send.values()))
+        room = limits.MAX_IN_FLIGHT - len(self._in_flight)
+        chosen = [one for one, kind in self._to_send.items() if kind is fetch]
+        chosen = chosen[: min(CHUNK, room)]
+        for one in chosen:
+            del self._to_send[one]
+        for envelope, age, raw in self.node.turn(fetch(tuple(chosen))):
+            self._in_flight.add(envelope)
+            self.send(EnvelopeOut(age, raw))
+
+    # Receiving ---------------------------------------------------------------------------------
+
+    def received(self, message: LinkMessage) -> None:
+        """Take a message from the other end."""
+        match message:
+            case EnvelopeOut(age=age, raw=raw):
+                self.node.world.crossed(raw)
+                self.node.turn(asks.Arrived(self.number, self.device, self.contact, age, raw))
+            case Offer(ids=ids):
+                self.node.turn(asks.Offered(self.number, self.device, ids))
+            case Want(ids=ids):
+                for one in ids:
+                    if one in self._offered:
+                        self._to_send[one] = self._fetch
+                self._offered.clear()
+                self.go_on()
+            case Accepted(ids=ids) | Receipts(ids=ids):
+                opened = isinstance(message, Receipts)
+                self.node.turn(asks.Acknowledged(self.device, ids, opened, "sim"))
+                self._answered(ids)
+            case Refused(ids=ids):
+                self._answered(ids)
+            case Reconcile(raw=raw):
+                self._reconciled(raw)
+            case Hello(statements=statements) if statements:
+                baseline = self.node.baselines[self.device]
+                self.node.turn(asks.Stated(self.device, statements, baseline))
+            case _:
+                pass
+
+    def _answered(self, ids: Iterable[EnvelopeId]) -> None:
+        self._in_flight.difference_update(ids)
+        self._offered.difference_update(ids)
+        self.go_on()
+
+    def _reconciled(self, raw: bytes) -> None:
+        if self._machine is None:
+            self._machine = Reconciler(initiator=False, salt=self.node.entropy.take(SALT))
+        self._reconcile(self._machine.receive_untrusted(raw))
+
+    def _reconcile(self, found: list[effects.Effect]) -> None:
+        machine = self._machine
+        assert machine is not None
+        for effect in found:
+            match effect:
+                case effects.SendReconcile(raw=raw):
+                    self.send(Reconcile(raw))
+                case effects.ReadDigests():
+                    self._reconcile(machine.digests(self.node.turn(asks.GetLeaves())))
+                case effects.ReadIds(buckets=buckets):
+                    self._reconcile(machine.ids(self.node.turn(asks.GetLeafIds(buckets))))
+                case effects.Found(they_lack=ids) if not self.node.drops:
+                    self._fresh.update(dict.fromkeys(ids))
+                    self.go_on()
+                case _:
+                    pass

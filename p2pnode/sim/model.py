@@ -1,0 +1,210 @@
+"""A run of the model: encounters, links with bandwidth, and items that are passed on over them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+from typing import Any
+
+from p2pnode.protocol.custody import RECEIPTS
+from p2pnode.protocol.limits import LIFETIMES
+from p2pnode.sim.mobility import Encounter
+from p2pnode.sim.population import Message, Population
+from p2pnode.sim.routing import SIZE, Item, Router
+from p2pnode.sim.scenario import Scenario
+
+GATHER = 0.3
+"""Seconds a fresh item waits on a link, as in the engine."""
+
+UP, DOWN, WRITTEN, SPREADS, ARRIVES, ANSWERS, FLOOD = range(7)
+"""Kinds of events, in the order in which those of one moment happen."""
+
+Event = tuple[float, int, int, Any, Any]
+
+
+@dataclass(eq=False, slots=True)
+class Way:
+    """One direction of a link: what waits to go, and whether something is on it."""
+
+    giver: int
+    taker: int
+    end: float
+    bandwidth: float
+    waiting: list[Item] = field(default_factory=list)
+    busy: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run's messages."""
+
+    messages: list[Item]
+    transfers: int = 0
+    """Items that crossed a link, receipts and junk included."""
+    peak: int = 0
+    """Most items of others that one node held at once."""
+
+
+class Model:
+    """One router among the people of a scenario."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        people: Population,
+        encounters: list[Encounter],
+        router: Router,
+        random: Random,
+    ) -> None:
+        self._scenario = scenario
+        self._people = people
+        self._router = router
+        self._random = random
+        self._numbers = count()
+        self._order = count()
+        self._have: list[dict[Item, None]] = [{} for _ in range(scenario.nodes)]
+        self._seen: list[set[Item]] = [set() for _ in range(scenario.nodes)]
+        self._ways: list[dict[int, Way]] = [{} for _ in range(scenario.nodes)]
+        self._events: list[Event] = []
+        self._life = LIFETIMES[scenario.traffic.lifetime]
+        self.outcome = Outcome([])
+        for one in encounters:
+            self._at(one.start, UP, one, None)
+        for message in people.messages:
+            self._at(message.at, WRITTEN, message, None)
+        rate = scenario.faults.flood_per_hour
+        for node in sorted(people.flooders) if router.receipts and rate else ():
+            self._at(random.uniform(0, 3600 / rate), FLOOD, node, None)
+
+    def _at(self, time: float, kind: int, what: Any, where: Any) -> None:
+        heappush(self._events, (time, kind, next(self._order), what, where))
+
+    def run(self) -> Outcome:
+        """Let everything happen, and return what became of the messages."""
+        handle: dict[int, Callable[[float, Any, Any], None]] = {
+            UP: self._up,
+            DOWN: self._down,
+            WRITTEN: self._written,
+            SPREADS: self._spreads,
+            ARRIVES: self._arrives,
+            ANSWERS: self._answers,
+            FLOOD: self._flood,
+        }
+        end = self._scenario.seconds
+        while self._events:
+            time, kind, _, what, where = heappop(self._events)
+            if time > end:
+                break
+            handle[kind](time, what, where)
+        return self.outcome
+
+    # Events ------------------------------------------------------------------------------------
+
+    def _up(self, now: float, one: Encounter, _: None) -> None:
+        bandwidth = one.bandwidth or self._scenario.link.bandwidth
+        for giver, taker in ((one.a, one.b), (one.b, one.a)):
+            way = Way(giver, taker, one.end, bandwidth)
+            self._ways[giver][taker] = way
+            seen = self._seen[taker]
+            way.waiting = [item for item in self._have[giver] if item not in seen]
+            self._random.shuffle(way.waiting)
+            # What is for this node goes first; the list is taken from its end.
+            way.waiting.sort(key=lambda item: item.recipient == taker)
+            self._go_on(way, now)
+        self._at(one.end, DOWN, one, None)
+
+    def _down(self, now: float, one: Encounter, _: None) -> None:
+        for giver, taker in ((one.a, one.b), (one.b, one.a)):
+            way = self._ways[giver].get(taker)
+            if way is not None and way.end <= now:
+                del self._ways[giver][taker]
+
+    def _written(self, now: float, message: Message, _: None) -> None:
+        item = self._item(now, message.author, message.recipient)
+        self.outcome.messages.append(item)
+        self._write(now, item)
+
+    def _item(
+        self, now: float, author: int, recipient: int, receipt_for: Item | None = None
+    ) -> Item:
+        ripe = now + self._router.delay()
+        number, dies = next(self._numbers), now + self._life
+        return Item(number, now, ripe, dies, author, recipient, receipt_for)
+
+    def _write(self, now: float, item: Item) -> None:
+        self._seen[item.author].add(item)
+        self._have[item.author][item] = None
+        direct = self._ways[item.author].get(item.recipient)
+        if direct is not None:
+            direct.waiting.append(item)
+            self._go_on(direct, now)
+        self._at(item.ripe, SPREADS, item, None)
+
+    def _spreads(self, now: float, item: Item, _: None) -> None:
+        if item.delivered < 0:
+            self._offer(now, item, item.author, item.recipient)
+
+    def _arrives(self, now: float, item: Item, way: Way) -> None:
+        way.busy = False
+        self._received(now, item, way.giver, way.taker)
+        self._go_on(way, now)
+
+    def _answers(self, now: float, item: Item, _: None) -> None:
+        self._write(now, self._item(now, item.recipient, item.author, item))
+
+    def _flood(self, now: float, node: int, _: None) -> None:
+        self._write(now, self._item(now, node, -1))
+        self._at(now + 3600 / self._scenario.faults.flood_per_hour, FLOOD, node, None)
+
+    # Passing on --------------------------------------------------------------------------------
+
+    def _received(self, now: float, item: Item, giver: int, taker: int) -> None:
+        if item in self._seen[taker]:
+            return
+        self.outcome.transfers += 1
+        self._router.given(item, giver, taker)
+        self._seen[taker].add(item)
+        if taker == item.recipient and item.delivered < 0:
+            self._delivered(now, item, giver)
+        kept, gone = self._router.takes(item, giver, taker, now)
+        for one in gone:
+            self._have[taker].pop(one, None)
+        if kept:
+            self._have[taker][item] = None
+            self.outcome.peak = max(self.outcome.peak, len(self._have[taker]))
+            self._offer(now + GATHER, item, taker, giver)
+
+    def _delivered(self, now: float, item: Item, giver: int) -> None:
+        item.delivered = now
+        message = item.receipt_for
+        if message is not None:
+            message.confirmed = now if message.confirmed < 0 else message.confirmed
+        elif giver == item.author:
+            item.confirmed = now
+        elif self._router.receipts:
+            wait = self._random.uniform(*RECEIPTS[self._scenario.privacy.origin])
+            self._at(now + wait, ANSWERS, item, None)
+
+    def _offer(self, now: float, item: Item, node: int, but: int) -> None:
+        for other, way in self._ways[node].items():
+            if other != but and item not in self._seen[other]:
+                way.waiting.insert(0, item)
+                self._go_on(way, now)
+
+    def _go_on(self, way: Way, now: float) -> None:
+        """Put the next thing on a free direction of a link."""
+        seen, have = self._seen[way.taker], self._have[way.giver]
+        while not way.busy and way.waiting:
+            item = way.waiting.pop()
+            if item in seen or item not in have or item.dies <= now:
+                continue
+            if now < item.ripe and item.author == way.giver and item.recipient != way.taker:
+                continue
+            if not self._router.gives(item, way.giver, way.taker):
+                continue
+            takes = SIZE / way.bandwidth if self._router.limited else 0.0
+            if now + takes > way.end:
+                return
+            way.busy = True
+            self._at(now + takes, ARRIVES, item, way)
