@@ -143,7 +143,7 @@ class Config(msgspec.Struct, frozen=True):
 
     def enabled(self) -> dict[str, dict[str, Any]]:
         """Return the transports that shall run, each with its raw table."""
-        chosen = {"lan": True, **self.transports}
+        chosen = {"lan": True, "courier": True, **self.transports}
         return {
             name: value if isinstance(value, dict) else {}
             for name, value in chosen.items()

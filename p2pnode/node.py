@@ -28,7 +28,7 @@ from p2pnode.protocol.delivery import final, reached
 from p2pnode.protocol.fingerprint import fingerprint, grouped, words
 from p2pnode.protocol.identity import Own
 from p2pnode.protocol.names import petname
-from p2pnode.spi.transport import Transport
+from p2pnode.spi.transport import Courier, Transport
 from p2pnode.store import keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
@@ -161,7 +161,7 @@ class Node(schema.Service):
     def __init__(
         self,
         stores: Stores,
-        transports: list[Transport],
+        transports: Sequence[Transport | Courier],
         *,
         reader: Stores | None,
         clock: Clock | None = None,
@@ -268,6 +268,13 @@ class Node(schema.Service):
             case schema.CancelPairing(pairing=pairing):
                 await pairings.cancel(pairing)
                 return schema.Done()
+            case schema.WriteCourier(place=place, contact=of, max_size=most):
+                known = (await self._read(_contact_row, of)).id if of else None
+                done = await self.engine.couriers.write(place, contact=known, max_size=most)
+                return schema.CourierWritten(envelopes=done.envelopes, bytes=done.size)
+            case schema.ReadCourier(place=place):
+                taken = await self.engine.couriers.read(place)
+                return schema.CourierRead(**taken._asdict())
             case schema.ListContacts():
                 return await self._read(_contacts, self._online())
             case schema.ContactRef(contact=name):
@@ -386,6 +393,13 @@ class Node(schema.Service):
                     nearby=engine.nearby(one.transport.name),
                 )
                 for one in engine.transports.running
+            }
+            | {
+                name: schema.TransportStatus(
+                    state="degraded" if name in engine.couriers.failures else "up",
+                    detail=engine.couriers.failures.get(name, ""),
+                )
+                for name in engine.couriers.all
             },
             rejected=dict(engine.peers.rejected),
             warnings=engine.listeners.warnings,

@@ -11,7 +11,7 @@ import trio
 from p2pnode.config import transport_settings
 from p2pnode.errors import ChannelClosed, TransportUnavailable
 from p2pnode.ids import Lane
-from p2pnode.spi.transport import Address, Channel, Check, Host, Transport
+from p2pnode.spi.transport import Address, Channel, Check, Courier, Host, Transport
 
 GROUP = "p2pnode.transports"
 
@@ -21,16 +21,16 @@ def names() -> list[str]:
     return sorted(point.name for point in entry_points(group=GROUP))
 
 
-def load(config: Path, enabled: Mapping[str, dict[str, Any]]) -> list[Transport]:
+def load(config: Path, enabled: Mapping[str, dict[str, Any]]) -> list[Transport | Courier]:
     """Return the enabled transports; one that cannot be loaded is there as `Missing`.
 
     Raises ConfigError for settings its plug-in does not know.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
-    loaded: list[Transport] = []
+    loaded: list[Transport | Courier] = []
     for name, table in enabled.items():
         try:
-            kind: type[Transport] = found[name].load()
+            kind: type[Transport | Courier] = found[name].load()
         except KeyError:
             loaded.append(Missing(name, "not installed"))
             continue

@@ -78,11 +78,11 @@ class Terminal:
         """The home that --home, P2PNODE_HOME or XDG names."""
         return find_home(self.home_name)
 
-    def client(self) -> "BlockingClient":
-        """Return a client of the home's daemon."""
+    def client(self, patience: float | None = None) -> "BlockingClient":
+        """Return a client of the home's daemon. patience: seconds to wait for long work."""
         from p2pnode.client import BlockingClient
 
-        return BlockingClient(self.home.socket, patience=self.patience)
+        return BlockingClient(self.home.socket, patience=patience or self.patience)
 
     def line(self, text: str = "") -> None:
         """Write one line of data to stdout, and flush it. The text must be clean."""

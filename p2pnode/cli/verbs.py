@@ -20,6 +20,7 @@ VERBS = {
     "recv": ("p2pnode.cli.recv", "Print messages that have come."),
     "history": ("p2pnode.cli.history", "Print a conversation."),
     "chat": ("p2pnode.cli.chat", "Talk with a contact, line by line."),
+    "courier": ("p2pnode.cli.courier", "Carry envelopes as files, on a stick or in a folder."),
     "status": ("p2pnode.cli.status", "Tell how the node is."),
     "why": ("p2pnode.cli.why", "Tell where a message is, and why."),
     "completion": ("p2pnode.cli.completion", "Print a shell's completion script."),

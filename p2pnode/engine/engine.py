@@ -9,6 +9,7 @@ from random import Random
 import trio
 
 from p2pnode.engine.clock import Clock
+from p2pnode.engine.couriers import Couriers
 from p2pnode.engine.dialer import Dialer
 from p2pnode.engine.link_task import Context, LinkTask
 from p2pnode.engine.listeners import Listeners
@@ -33,7 +34,7 @@ from p2pnode.protocol.link.messages import (
     Refused,
     Want,
 )
-from p2pnode.spi.transport import Address, Channel, Transport
+from p2pnode.spi.transport import Address, Channel, Courier, Transport
 from p2pnode.turns import asks, effects
 from p2pnode.turns.links import Known
 from p2pnode.turns.stores import Stores
@@ -68,7 +69,7 @@ class Engine:
         own: Own,
         entropy: Entropy,
         clock: Clock,
-        transports: list[Transport],
+        transports: Sequence[Transport | Courier],
         *,
         random: Random,
         inline: bool = False,
@@ -87,7 +88,10 @@ class Engine:
         self.pairings = Pairings(own, self.owner, self.peers, entropy, clock)
         self._random = random
         self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
-        self.transports = Transports(transports, self._dialer, self.owner, self._incoming, random)
+        duplex = [one for one in transports if isinstance(one, Transport)]
+        simplex = [one for one in transports if isinstance(one, Courier)]
+        self.couriers = Couriers(simplex, self.owner)
+        self.transports = Transports(duplex, self._dialer, self.owner, self._incoming, random)
         self._context = Context(self.owner, self.peers, entropy, random, self.pairings, self)
         self._numbers = count(1)
         self._asked = Asked()
@@ -112,6 +116,7 @@ class Engine:
             nursery.start_soon(self.transports.run)
             for device, lane, name, address in told:
                 self._told(device, lane, name, address)
+            nursery.start_soon(self.couriers.run)
             nursery.start_soon(self._keep_up)
             nursery.start_soon(self._spread)
             task_status.started()

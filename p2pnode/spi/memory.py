@@ -313,7 +313,7 @@ class MemoryCourier(Courier):
         held.update(fresh)
         return Deposit(len(fresh), sum(len(parcel.envelope) for parcel in fresh.values()))
 
-    async def take(self, place: str) -> AsyncIterator[Parcel]:
+    async def take(self, place: str, *, fresh: bool = False) -> AsyncIterator[Parcel]:
         """Yield what lies there and still has the digest it was put under."""
         for digest, parcel in list(self._places.get(place, {}).items()):
             await trio.lowlevel.checkpoint()

@@ -198,10 +198,16 @@ class Transport(Diagnosable):
 class Courier(Diagnosable):
     """A simplex medium: places that hold parcels."""
 
+    watched: tuple[str, ...] = ()
+    """Places the node looks into and writes to by itself, from time to time."""
+
     @abstractmethod
     async def put(self, place: str, parcels: Sequence[Parcel]) -> Deposit:
         """Write parcels to a place, atomically; again with the same ones adds nothing."""
 
     @abstractmethod
-    def take(self, place: str) -> AsyncIterator[Parcel]:
-        """Yield every whole parcel found in a place; damaged ones are passed over."""
+    def take(self, place: str, *, fresh: bool = False) -> AsyncIterator[Parcel]:
+        """Yield every whole parcel found in a place; damaged ones are passed over.
+
+        fresh: leave out what this courier has yielded or written before, as far as it knows.
+        """

@@ -1,5 +1,7 @@
 """Tables outbox and opened: own envelopes under way, and the ids of those opened here."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId, id_text
@@ -49,6 +51,17 @@ class Outbox(Table):
             (device, after, limit),
         )
         return [(ref, EnvelopeId(envelope)) for ref, envelope in rows]
+
+    def page(
+        self, after: int, limit: int, devices: Sequence[DeviceId] | None
+    ) -> list[tuple[int, OutboxRow]]:
+        """Return the next (row number, envelope) after row `after`; devices: for these alone."""
+        chosen = "" if devices is None else f"device IN ({','.join('?' * len(devices))}) AND "
+        rows = self._db.rows(
+            f"SELECT ref, {_OUTBOX} FROM outbox WHERE {chosen}ref>? ORDER BY ref LIMIT ?",
+            (*(devices or ()), after, limit),
+        )
+        return [(row[0], _outbox(row[1:])) for row in rows]
 
     def for_pairing(self, pairing: PairingId) -> list[tuple[int, EnvelopeId]]:
         """Return the (row number, id) of all envelopes of a pairing, oldest first."""

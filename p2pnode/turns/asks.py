@@ -33,6 +33,34 @@ class Arrived:
     raw: bytes
 
 
+BY_COURIER: LinkId = 0
+"""Stands for a link in `Arrived` when an envelope came in a courier's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnParcels:
+    """The next own envelopes for a courier, after outbox row `after`; for a contact, or all."""
+
+    contact: ContactId | None
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedIds:
+    """The next ids of carried envelopes, after custody's row `after`."""
+
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Couriered:
+    """Own envelopes were written to a courier's place."""
+
+    ids: tuple[EnvelopeId, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Offered:
     """The other side of a link names envelopes it could send."""
@@ -279,6 +307,9 @@ Ask = (
     | Backlog
     | Fetch
     | Spread
+    | OwnParcels
+    | CarriedIds
+    | Couriered
     | FetchCarried
     | GetLeaves
     | GetLeafIds

@@ -24,7 +24,7 @@ EVICTED_AT_ONCE = 64
 LOOKED_AT = 32
 """Envelopes of a source, the oldest, among which the one that goes is chosen."""
 
-OWN, STRANGERS = b"own", b"strangers"
+OWN, STRANGERS, COURIER = b"own", b"strangers", b"courier"
 
 
 def slot(vault: Vault, of: bytes) -> bytes:

@@ -18,7 +18,7 @@ from p2pnode.protocol.session.ratchet import open_untrusted
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.store.records import ContactRow, MessageRow
 from p2pnode.turns import carry, note, receipts
-from p2pnode.turns.asks import Arrived, Offered
+from p2pnode.turns.asks import BY_COURIER, Arrived, Offered
 from p2pnode.turns.contacts import activate
 from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
 from p2pnode.turns.moment import Moment
@@ -33,28 +33,29 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     """Open an envelope that is for us; otherwise carry it when policy allows.
 
     Junk under a tag of ours uses nothing up and is treated like any foreign envelope, so that a
-    peer cannot learn from our answer that the tag was ours. Raises RemoteError for a malformed
-    envelope.
+    peer cannot learn from our answer that the tag was ours. Answers what became of it: known,
+    opened, kept or refused. Raises RemoteError for a malformed envelope.
     """
     outer = parse_untrusted(ask.raw)
     envelope = envelope_id(ask.raw)
     known = _known(stores, ask.device, envelope)
     if known is not None:
         answer = Receipts((envelope,)) if known == "opened" else Accepted((envelope,))
-        return Decision(effects=(Tell(ask.link, answer),))
+        return Decision("known", (Tell(ask.link, answer),))
     effects: list[Effect] = []
     try:
         mine = _open(stores, outer, envelope, now, entropy)
         if mine is not None:
-            return Decision(
-                effects=(*mine, *_answered(stores, ask, outer, envelope, mine, now, entropy))
-            )
+            told = _answered(stores, ask, outer, envelope, mine, now, entropy)
+            return Decision("opened", (*mine, *told))
         pairing = arrived_for_pairing(stores, outer, now, entropy)
         if pairing is not None:
-            return Decision(effects=(*pairing, *_carried_on(stores, ask, outer, envelope, now)))
+            told = _carried_on(stores, ask, outer, envelope, now)
+            return Decision("opened", (*pairing, *told))
     except RemoteError as error:
         effects.append(Charge(ask.link, error.reason))
-    return Decision(effects=(*effects, *_carried(stores, ask, outer, envelope, now)))
+    kept = _carried(stores, ask, outer, envelope, now)
+    return Decision("kept" if len(kept) > 1 else "refused", (*effects, *kept))
 
 
 def _answered(
@@ -229,9 +230,10 @@ def _content(
 
 
 def _keep(stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment) -> bool:
-    known = ask.contact is not None
-    of = ask.contact if ask.contact is not None else carry.STRANGERS
-    kind: Kind = "contact" if known else "stranger"
+    kind: Kind = "contact"
+    of = ask.contact or carry.COURIER
+    if ask.contact is None and ask.link != BY_COURIER:
+        kind, of = "stranger", carry.STRANGERS
     return carry.keep(stores, kind, of, outer, envelope, ask.age, now)
 
 

@@ -11,6 +11,7 @@ _SENTENCES = {
     "keys-awaited": "the contact's keys are still under way; it waits here unsealed",
     "keys-here": "the keys have come; sealed",
     "handed": "over {detail}: taken by the recipient's own node",
+    "couriered": "written to courier files",
     "carried": "over {detail}: a carrier took a sealed copy",
     "delivered-carried": "carriers brought word: opened and stored by the recipient's node",
     "delivered": "over {detail}: opened and stored by the recipient's node, which said so",

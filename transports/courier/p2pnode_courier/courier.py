@@ -55,7 +55,7 @@ class FolderCourier(Courier):
         super().__init__(settings)
         self.counts = Counts()
         self._max_size = settings.max_size
-        self._watch = settings.watch
+        self.watched = settings.watch
         self._known = Known()
         self._changing = trio.Lock()
 
@@ -109,7 +109,7 @@ class FolderCourier(Courier):
 
     async def diagnose(self) -> list[Check]:
         """Look at the watched folders."""
-        look = partial(diagnose, self._watch, self._max_size)
+        look = partial(diagnose, self.watched, self._max_size)
         return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
 
     async def _look(self, place: str) -> tuple[Listing, Counts]:

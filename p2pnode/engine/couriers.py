@@ -1,0 +1,154 @@
+"""Couriers: envelopes written to places and taken from them, when asked and for watched places."""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import NamedTuple, cast
+
+import trio
+
+from p2pnode.engine.owner import Owner
+from p2pnode.errors import InvalidInput, LocalError, RemoteError
+from p2pnode.ids import ContactId, EnvelopeId
+from p2pnode.logs import traced
+from p2pnode.spi.transport import Courier, Deposit, Parcel
+from p2pnode.turns import asks
+from p2pnode.turns.asks import BY_COURIER, Arrived
+
+log = logging.getLogger("p2pnode.couriers")
+
+PAGE = 64
+"""Envelopes read from the stores, or taken in, at once."""
+
+MOST = 4_096
+"""Envelopes handed to a courier in one `put`: 16 MiB of the smallest, and one look at the place."""
+
+WATCH_EVERY = 10.0
+"""Seconds between two looks at a watched place."""
+
+
+class Taken(NamedTuple):
+    """What a place held: envelopes in all, those that were new here, those of the new ones that
+    were for us, and those there was no room for."""
+
+    found: int
+    new: int
+    opened: int
+    refused: int
+
+
+class Couriers:
+    """All couriers of this node."""
+
+    def __init__(self, couriers: Sequence[Courier], owner: Owner) -> None:
+        self.all = {courier.name: courier for courier in couriers}
+        self.failures: dict[str, str] = {}
+        """Courier → why its watched places cannot be served now."""
+        self._owner = owner
+
+    async def run(self) -> None:
+        """Serve watched places until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for courier in self.all.values():
+                for place in courier.watched:
+                    nursery.start_soon(self._watch, courier, place)
+
+    def named(self, name: str = "courier") -> Courier:
+        """Return a courier. Raises InvalidInput when this node has none of that name."""
+        if name not in self.all:
+            raise InvalidInput(
+                f'this node has no "{name}"', hint="Turn it on in config.toml, under [transports]"
+            )
+        return self.all[name]
+
+    async def write(
+        self,
+        place: str,
+        *,
+        contact: ContactId | None = None,
+        max_size: int = 0,
+        courier: Courier | None = None,
+    ) -> Deposit:
+        """Write own envelopes to a place, then carried ones; one contact's own alone when given.
+
+        max_size: bytes of envelopes at most, 0 for no limit. Raises what the courier raises; what
+        was written before stays.
+        """
+        courier = courier or self.named()
+        written, size, left = 0, 0, max_size or 1 << 62
+        batch: list[Parcel] = []
+        async with aclosing(self._parcels(contact)) as parcels:
+            async for parcel in parcels:
+                if len(parcel.envelope) > left:
+                    break
+                left -= len(parcel.envelope)
+                batch.append(parcel)
+                if len(batch) == MOST:
+                    done = await courier.put(place, batch)
+                    written, size, batch = written + done.envelopes, size + done.size, []
+        done = await courier.put(place, batch)
+        return Deposit(written + done.envelopes, size + done.size)
+
+    async def read(
+        self, place: str, *, fresh: bool = False, courier: Courier | None = None
+    ) -> Taken:
+        """Take in what a place holds. Raises what the courier raises."""
+        courier = courier or self.named()
+        counted = {"known": 0, "opened": 0, "kept": 0, "refused": 0}
+        batch: list[Arrived] = []
+        # An async generator by contract; the interface says only what its callers need.
+        found = cast("AsyncGenerator[Parcel, None]", courier.take(place, fresh=fresh))
+        async with aclosing(found) as parcels:
+            async for parcel in parcels:
+                batch.append(Arrived(BY_COURIER, None, None, parcel.age, parcel.envelope))
+                if len(batch) == PAGE:
+                    await self._take_in(batch, counted)
+                    batch = []
+        await self._take_in(batch, counted)
+        new = counted["opened"] + counted["kept"]
+        return Taken(sum(counted.values()), new, counted["opened"], counted["refused"])
+
+    async def _take_in(self, batch: list[Arrived], counted: dict[str, int]) -> None:
+        for outcome in await self._owner.ask_all(batch):
+            if isinstance(outcome.error, RemoteError):
+                counted["refused"] += 1
+            elif outcome.error is not None:
+                raise outcome.error
+            else:
+                counted[outcome.answer] += 1
+
+    async def _watch(self, courier: Courier, place: str) -> None:
+        while True:
+            try:
+                await self.read(place, fresh=True, courier=courier)
+                await self.write(place, courier=courier)
+                self.failures.pop(courier.name, None)
+            except LocalError as error:
+                self.failures[courier.name] = error.what  # a stick that is not plugged in, say
+            except Exception as error:
+                # A courier is somebody's plug-in: its defect must not end the node.
+                log.error(  # noqa: TRY400 - the traceback may hold paths
+                    "courier %s failed: %s", courier.name, traced(error)
+                )
+                self.failures[courier.name] = "internal error"
+            await trio.sleep(WATCH_EVERY)
+
+    async def _parcels(self, contact: ContactId | None) -> AsyncGenerator[Parcel, None]:
+        after = 0
+        while page := await self._owner.ask(asks.OwnParcels(contact, after, PAGE)):
+            after = page[-1][0]
+            told: list[EnvelopeId] = []
+            for _, envelope, age, raw in page:
+                if raw:
+                    told.append(envelope)
+                    yield Parcel(raw, age)
+            if told:
+                await self._owner.ask(asks.Couriered(tuple(told)))
+        if contact is not None:
+            return
+        after = 0
+        while ids := await self._owner.ask(asks.CarriedIds(after, PAGE)):
+            after = ids[-1][0]
+            wanted = tuple(envelope for _, envelope in ids)
+            for _, age, raw in await self._owner.ask(asks.FetchCarried(wanted)):
+                yield Parcel(raw, age)
