@@ -111,7 +111,7 @@ class Node(msgspec.Struct, frozen=True):
 class Carry(msgspec.Struct, frozen=True):
     """[carry]: for whom this node keeps envelopes, and how much in all."""
 
-    for_: Literal["contacts", "everyone", "nobody"] = msgspec.field(name="for", default="contacts")
+    for_: Literal["contacts", "nobody"] = msgspec.field(name="for", default="contacts")
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
 
 
