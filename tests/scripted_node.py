@@ -220,6 +220,14 @@ class ScriptedNode(schema.Service):
         self._changed()
         return schema.Done()
 
+    async def _writecourier(self, ask: schema.WriteCourier) -> schema.CourierWritten:
+        if ask.contact:
+            self._known(ask.contact)
+        return schema.CourierWritten(envelopes=3, bytes=12_288)
+
+    async def _readcourier(self, ask: schema.ReadCourier) -> schema.CourierRead:
+        return schema.CourierRead(found=5, new=3, opened=1, refused=0)
+
     async def _showcode(self, ask: schema.ShowCode) -> schema.Pairing:
         return self._opened(URI)
 

@@ -28,6 +28,8 @@ REQUESTS = [
     schema.Why(id="s000"),
     schema.TakeEvents(consumer="x"),
     schema.AckEvents(consumer="x", cursor=1),
+    schema.WriteCourier(place="/media/stick", contact="bo", max_size=10),
+    schema.ReadCourier(place="/media/stick"),
     schema.ShowCode(),
     schema.JoinCode(uri="P2PNODE:AAAA"),
     schema.NextStep(pairing="p0", timeout=5),
