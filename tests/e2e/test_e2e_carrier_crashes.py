@@ -1,0 +1,80 @@
+"""kill -9 of a carrier at any moment loses no envelope it has accepted."""
+
+import json
+import random
+
+from p2pnode import schema
+from tests.daemons import Daemon, free_port, homes, pair, texts
+
+MESSAGES = 300
+KILLS = 50
+
+
+def acquaint(ana: Daemon, bo: Daemon, cy: Daemon) -> None:
+    """Make all three contacts; from then on ana and cy know only bo's address."""
+    daemons = (ana, bo, cy)
+    ports = {daemon.name: free_port() for daemon in daemons}
+
+    def settle(daemon: Daemon, others: tuple[Daemon, ...]) -> None:
+        peers = [f"127.0.0.1:{ports[other.name]}" for other in others]
+        daemon.home.config.write_text(
+            '[privacy]\norigin = "fast"\n[transports]\ncourier = false\n[transports.lan]\n'
+            f'discover = false\ninterfaces = ["lo"]\nport = {ports[daemon.name]}\n'
+            f"peers = {json.dumps(peers)}\n"
+        )
+
+    for daemon in daemons:
+        settle(daemon, tuple(other for other in daemons if other is not daemon))
+        daemon.start()
+    for one, other in ((ana, bo), (bo, cy), (ana, cy)):
+        pair(one, other)
+    for daemon in daemons:
+        assert daemon.end() == 0
+    # What was told on links is forgotten with the port, so that ana and cy never meet again.
+    for daemon in daemons:
+        ports[daemon.name] = free_port()
+    settle(ana, (bo,))
+    settle(bo, ())
+    settle(cy, (bo,))
+
+
+def test_fifty_kills_of_a_carrier_lose_nothing_it_accepted(tmp_path):
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    ana, bo, cy = (Daemon(tmp_path, name) for name in ("ana", "bo", "cy"))
+    with homes(ana, bo, cy):
+        acquaint(ana, bo, cy)
+        ana.start()
+        bo.start()
+        with ana.client() as client:
+            ids = [
+                client.call(schema.Send(to="cy", text=f"number {number}")).id
+                for number in range(MESSAGES)
+            ]
+        for kill in range(KILLS):
+            # While it takes envelopes in, and from the middle on while it hands them out as well.
+            if kill == KILLS // 2:
+                cy.start()
+            with bo.client() as client:
+                event = schema.TakeEvents(consumer="idle", after=1 << 40)
+                for _ in range(chance.randrange(12)):
+                    client.call(event)  # a moment of any length, up to a few dozen milliseconds
+            assert bo.process is not None
+            bo.process.kill()
+            bo.process.wait()
+            bo.launch()
+            bo.ready()
+        with ana.client() as client:
+            for message in ids:
+                client.call(schema.WaitState(id=message, state="handed", timeout=120))
+        ana.kill()  # from here on only the carrier can bring what is missing
+        with cy.client() as client:
+            while len(texts(cy, "ana")) < MESSAGES:
+                client.call(schema.TakeEvents(consumer="idle", after=1 << 40, timeout=0.5))
+        got = [text for _, text in texts(cy, "ana")]
+        assert got == [f"number {number}" for number in range(MESSAGES)]
+        assert texts(bo, "ana") == []
+        status = bo.lines("status")[0]
+        assert status["custody"]["count"] >= MESSAGES
+        assert not status["rejected"].get("internal-error")
