@@ -10,6 +10,9 @@ import pytest
 
 from p2pnode import schema
 from p2pnode.protocol import limits
+from p2pnode.store import keys
+from p2pnode.store.database import Database
+from p2pnode.store.vault import SCHEMA
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
 
 
@@ -40,6 +43,17 @@ def test_a_wrong_passphrase_is_told_apart_from_nothing(tmp_path):
     assert "does not open the vault" in ana.cli("run", *ana.secret, code=7)
     assert "no identity" in Daemon(tmp_path, "nobody").cli("run", code=8)
     assert "no daemon" in ana.cli("status", code=3)
+
+
+def test_a_vault_of_a_newer_version_is_left_alone(tmp_path):
+    ana = Daemon(tmp_path, "ana")
+    ana.init()
+    key = keys.unlock(ana.home.vault_key, passphrase=None, key_file=None)
+    newer = SCHEMA._replace(steps=(*SCHEMA.steps, "CREATE TABLE later (a)"))
+    Database.open(ana.home.vault, newer, key).close()
+    before = ana.home.vault.read_bytes()
+    assert "written by a newer p2pnode" in ana.cli("run", code=8)
+    assert ana.home.vault.read_bytes() == before
 
 
 def test_an_unknown_setting_is_refused_with_its_line(tmp_path):

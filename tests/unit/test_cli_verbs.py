@@ -1,0 +1,148 @@
+"""The commands over the real API: data and talk apart, exit codes, nothing raw on the terminal."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+import trio
+
+from p2pnode import errors, schema
+from p2pnode.__main__ import LOCAL
+from p2pnode.cli.verbs import VERBS
+from tests.served import served
+
+EVIL = "\x1b[2J\x1b]0;x\x07\u202etxt\r\n\x9b31m"
+REAL = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+async def verb(home: Path, *words: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    """Run a verb; return exit code, stdout and stderr."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "p2pnode", "--home", str(home), *words],
+        stdin=stdin,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+READ = [
+    (("status",), "1 contact", {"links", "outbox", "custody", "transports"}),
+    (("contacts", "list"), "bo", {"contacts"}),
+    (("contacts", "show", "bo"), "7Q4M", {"fingerprint", "words"}),
+    (("send", "bo", "hello"), "queued", {"id", "state"}),
+    (("history", "bo"), "hello", {"id", "from", "text", "state"}),
+    (("why", "s000"), "It waits for bo.", {"events", "summary"}),
+    (("recv",), "from bo", {"id", "from", "text", "state"}),
+    (("courier", "read", "."), "3 new, 1 for you", {"found", "new", "opened", "refused"}),
+    (("courier", "write", "."), "3 envelopes", {"envelopes", "bytes"}),
+    (("version",), "", {"version"}),
+]
+
+
+async def test_each_verb_tells_people_and_programs(tmp_path):
+    async with served(tmp_path) as api:
+        for words, shown, fields in READ:
+            if words == ("recv",):
+                api.node.arrive("from bo")
+            code, out, _ = await verb(tmp_path, *words)
+            assert code == 0, words
+            assert shown in out
+            if words == ("recv",):
+                api.node.arrive("from bo")
+            code, out, talk = await verb(tmp_path, *words, "--json", "--quiet")
+            assert code == 0, words
+            for line in out.splitlines():
+                told = json.loads(line)
+                assert told["schema"] == 1
+                assert fields <= set(told), words
+            assert talk == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("send", "carl", "x"), 4, "Did you mean: bo?"),
+        (("send", "bo"), 2, "TEXT"),
+        (("send", "bo", "never", "--wait", "delivered", "--timeout", "0.1"), 6, "stays queued"),
+        (("verify", "bo", "--no"), 5, ""),
+        (("frobnicate",), 2, "frobnicate"),
+        (("why", "zzzz"), 2, "history"),
+        (("pair", "join", "not-a-code", "--accept"), 2, "P2PNODE:"),
+        (("courier", "write", ".", "--for", "bo", "--all"), 2, "choose one"),
+        (("simulate", "nowhere"), 2, "village-bus"),
+        (("send", "bo", "crash"), 1, "error inside the daemon"),
+    ],
+)
+async def test_errors_have_codes_and_next_steps(tmp_path, words, code, told):
+    async with served(tmp_path):
+        found, out, talk = await verb(tmp_path, *words)
+        assert found == code
+        assert told in talk
+        assert "Traceback" not in out + talk
+
+
+async def test_without_a_daemon(tmp_path):
+    code, out, talk = await verb(tmp_path, "status", "--json")
+    assert (code, out) == (3, "")
+    assert "p2pnode run" in talk
+
+
+@pytest.mark.parametrize("script", ["failed:refused-by-peer", "failed:expired"])
+async def test_a_pairing_that_fails_exits_5(tmp_path, script):
+    async with served(tmp_path) as api:
+        api.node.script = ["compare", script]
+        code, out, _ = await verb(tmp_path, "pair", "show", "--accept", "--json")
+        assert code == 5
+        events = [json.loads(line)["event"] for line in out.splitlines()]
+        assert events[:2] == ["code", "compare"]
+        assert "paired" not in events
+
+
+async def test_a_person_is_asked_and_may_say_no(tmp_path):
+    async with served(tmp_path) as api:
+        code, out, talk = await verb(tmp_path, "pair", "join", "P2PNODE:AAAA", stdin=b"n\n")
+        assert code == 5
+        assert "dog" in out + talk
+        answers = [one for one in api.node.calls if isinstance(one, schema.AnswerPairing)]
+        assert [one.yes for one in answers] == [False]
+
+
+async def test_nothing_of_others_reaches_the_terminal_raw(tmp_path):
+    async with served(tmp_path) as api:
+        api.node.contacts["bo"] = msgspec.structs.replace(api.node.contact, hint=EVIL)
+        api.node.arrive(EVIL)
+        for words in (("contacts",), ("contacts", "show", "bo"), ("history", "bo"), ("recv",)):
+            _, out, talk = await verb(tmp_path, *words)
+            assert not re.search(
+                r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", out + talk
+            )
+        _, out, _ = await verb(tmp_path, "history", "bo", "--json")
+        assert json.loads(out.splitlines()[-1])["text"] == EVIL
+
+
+def test_the_reference_names_every_verb_option_and_exit_code() -> None:
+    text = REAL.read_text()
+    for name, (module, _) in {**LOCAL, **VERBS}.items():
+        command = importlib.import_module(module).command
+        parts = {name: command}
+        if isinstance(command, click.Group):
+            parts = {f"{name} {part}": one for part, one in command.commands.items()}
+        for words, one in parts.items():
+            assert f"`{words}`" in text, words
+            for option in one.params:
+                if isinstance(option, click.Option):
+                    assert any(f"`{flag}" in text for flag in option.opts), (words, option.opts)
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.LocalError)
+    }
+    for code in codes | {0, 130}:
+        assert f"| {code} |" in text
