@@ -1,4 +1,4 @@
-"""Run benchmarks, print one JSON object: limits core reconcile daemons footprint (or all)."""
+"""Run benchmarks, print one JSON object: limits core reconcile daemons relay footprint, or all."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import Any
 
-from bench import core, daemons, footprint, limits, reconcile
+from bench import core, daemons, footprint, limits, reconcile, relay
 
 
 def rounded(value: Any) -> Any:
@@ -40,6 +40,8 @@ def main(parts: list[str]) -> None:
         found["reconcile"] = reconcile.measure()
     if not parts or "daemons" in parts:
         found["daemons"] = daemons.measure(floor)
+    if not parts or "relay" in parts:
+        found["relay"] = relay.measure()
     if not parts or "footprint" in parts:
         found["footprint"] = footprint.measure()
     print(json.dumps(rounded(found), indent=1))

@@ -76,12 +76,18 @@ class Daemon:
             self.process = None
 
 
-def settings(*daemons: Daemon) -> None:
-    """Let the daemons know each other's address on loopback."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in daemons]
+def ports_free(count: int) -> list[int]:
+    """Return ports of loopback that nobody uses."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [probe.getsockname()[1] for probe in probes]
     for probe in probes:
         probe.close()
+    return ports
+
+
+def settings(*daemons: Daemon) -> None:
+    """Let the daemons know each other's address on loopback."""
+    ports = ports_free(len(daemons))
     for own, daemon in enumerate(daemons):
         daemon.home.config.write_text(
             f'[transports.lan]\ndiscover = false\ninterfaces = ["lo"]\nport = {ports[own]}\n'

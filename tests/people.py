@@ -52,9 +52,9 @@ class Person:
             yield self.node
         self.node = None
 
-    def carry_for(self, who: CarryFor) -> None:
-        """Change for whom the node carries; while it is off."""
-        self.stores = replace(self.stores, carry=CarryPolicy(CARRY, who))
+    def carry_for(self, who: CarryFor, limit: int = CARRY) -> None:
+        """Change for whom the node carries, and how many bytes; while it is off."""
+        self.stores = replace(self.stores, carry=CarryPolicy(limit, who))
 
     def close(self) -> None:
         """Close the stores."""

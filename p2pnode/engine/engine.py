@@ -53,6 +53,9 @@ UPKEEP_EVERY = 60.0
 SPREAD_EVERY = 3.0
 """Seconds, about, between looks for own envelopes that carriers are to get now."""
 
+SPREAD_ON = 0.05
+"""Seconds until the next look when there is more to do already."""
+
 REFUSED_ASKED = 3
 """Refusal code: another link is bringing the envelope just now."""
 
@@ -314,6 +317,9 @@ class Engine:
                 due = await self.owner.ask(asks.Spread())
             except LocalError as error:
                 self.listeners.warn(error)
+            if due == 0:  # one turn does only so much
+                await trio.sleep(SPREAD_ON)
+                continue
             with trio.move_on_after(math.inf if due is None else due):
                 await self._unspread.wait()
             await trio.sleep(SPREAD_EVERY * self._random.uniform(0.5, 1.5))

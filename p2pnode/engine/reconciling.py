@@ -24,7 +24,7 @@ from p2pnode.protocol.reconcile.effects import (
 from p2pnode.protocol.reconcile.limits import SALT
 from p2pnode.protocol.reconcile.machine import Reconciler
 from p2pnode.protocol.reconcile.messages import turn_untrusted
-from p2pnode.turns.asks import GetLeafIds, GetLeaves
+from p2pnode.turns.asks import GetLeafIds, GetLeaves, Ordered
 
 EVERY = 600.0
 """Seconds between two exchanges on a link, about: fresh envelopes are offered at once anyway."""
@@ -90,6 +90,6 @@ class Reconciling:
                 case ReadIds(buckets=buckets):
                     await self._perform(machine.ids(await self._owner.ask(GetLeafIds(buckets))))
                 case Found(they_lack=ids):
-                    self._pump.lacks(ids)
+                    self._pump.lacks(await self._owner.ask(Ordered(ids)))
                 case Finished():
                     self._finished.set()

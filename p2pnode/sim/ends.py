@@ -211,7 +211,7 @@ class End:
                 case effects.ReadIds(buckets=buckets):
                     self._reconcile(machine.ids(self.node.turn(asks.GetLeafIds(buckets))))
                 case effects.Found(they_lack=ids) if not self.node.drops:
-                    self._fresh.update(dict.fromkeys(ids))
+                    self._fresh.update(dict.fromkeys(self.node.turn(asks.Ordered(ids))))
                     self.go_on()
                 case _:
                     pass

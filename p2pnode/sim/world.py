@@ -36,6 +36,7 @@ from p2pnode.turns.stores import Stores
 
 EPOCH = 1_790_000_000
 SPREAD_EVERY = 3.0
+SPREAD_ON = 0.05
 UPKEEP_EVERY = 3_600.0
 CODE_MINUTES = (EPOCH + 600) // 60
 REFUSED_ASKED = 3
@@ -136,7 +137,8 @@ class SimNode:
         due = self.turn(asks.Spread())
         if due is not None and not self._spreading:
             self._spreading = True
-            self.world.at(self.world.now + max(SPREAD_EVERY, due), self._spread)
+            pause = max(SPREAD_EVERY, due) if due else SPREAD_ON
+            self.world.at(self.world.now + pause, self._spread)
 
     def upkeep(self) -> None:
         """Expire what is over, from time to time."""

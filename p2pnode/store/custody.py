@@ -199,6 +199,15 @@ class Custody:
         )
         return [(ref, EnvelopeId(id_)) for ref, id_ in rows]
 
+    def ordered(self, ids: Iterable[EnvelopeId]) -> list[EnvelopeId]:
+        """Return those of the ids that are here, in the order in which they came."""
+        found = []
+        for id_ in ids:
+            ref = self._db.value("SELECT ref FROM envelopes WHERE id=? AND tag IS NOT NULL", (id_,))
+            if ref is not None:
+                found.append((ref, id_))
+        return [id_ for _, id_ in sorted(found)]
+
     def candidates(self, source: bytes, limit: int) -> list[Candidate]:
         """Return the oldest envelopes of a source: what could go when room is needed."""
         rows = self._db.rows(

@@ -1,6 +1,7 @@
 """Tables outbox and opened: own envelopes under way, and the ids of those opened here."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -79,18 +80,27 @@ class Outbox(Table):
         )
 
     def take_due(self, now: int, limit: int) -> list[OutboxRow]:
-        """Return the envelopes whose copies go to carriers now, and note that they have."""
-        due = "SELECT ref FROM outbox WHERE spread<=? LIMIT ?"
-        rows = self._db.rows(
-            f"SELECT ref, {_OUTBOX} FROM outbox WHERE ref IN ({due}) ORDER BY ref", (now, limit)
+        """Return the envelopes whose copies go to carriers now, and note that they have.
+
+        None goes before one that was written earlier: a recipient keeps only so many keys for what
+        it has not seen, and a burst must not reach it all mixed up.
+        """
+        waiting = self._db.rows(
+            "SELECT ref, spread FROM outbox WHERE spread IS NOT NULL ORDER BY ref LIMIT ?", (limit,)
         )
-        for row in rows:
-            self._db.run("UPDATE outbox SET spread=NULL WHERE ref=?", (row[0],))
-        return [_outbox(row[1:]) for row in rows]
+        found = []
+        for ref, _ in takewhile(lambda row: row[1] <= now, waiting):
+            row = self._db.row(f"SELECT {_OUTBOX} FROM outbox WHERE ref=?", (ref,))
+            assert row is not None  # found a moment ago, by the only writer
+            self._db.run("UPDATE outbox SET spread=NULL WHERE ref=?", (ref,))
+            found.append(_outbox(row))
+        return found
 
     def next_due(self) -> int | None:
         """Return when the next copy goes to carriers."""
-        found: int | None = self._db.value("SELECT min(spread) FROM outbox")
+        found: int | None = self._db.value(
+            "SELECT spread FROM outbox WHERE spread IS NOT NULL ORDER BY ref LIMIT 1"
+        )
         return found
 
     def carried(self, envelope: EnvelopeId, device: DeviceId) -> int | None:

@@ -163,6 +163,16 @@ class GetLeafIds:
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """Which of these envelopes are carried, in the order they came: about that of their writing.
+
+    A recipient keeps only so many keys for what it has not seen yet.
+    """
+
+    ids: tuple[EnvelopeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FetchCarried:
     """The bytes of some carried envelopes."""
 
@@ -307,6 +317,7 @@ Ask = (
     | Backlog
     | Fetch
     | Spread
+    | Ordered
     | OwnParcels
     | CarriedIds
     | Couriered

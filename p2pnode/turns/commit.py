@@ -47,6 +47,7 @@ TURNS: dict[type, Turn] = {
     asks.OwnParcels: lambda s, a, n, e: courier.own(s, a, n),
     asks.CarriedIds: lambda s, a, n, e: Decision(s.custody.ids(a.after, a.limit)),
     asks.Couriered: lambda s, a, n, e: courier.written(s, a, n),
+    asks.Ordered: lambda s, a, n, e: Decision(s.custody.ordered(a.ids)),
     asks.FetchCarried: lambda s, a, n, e: carry.fetch(s, a),
     asks.Step: lambda s, a, n, e: links.step(s, a),
     asks.GetBaselines: lambda s, a, n, e: links.baselines(s, a),

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from p2pnode import schema
+from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
 from tests.people import Person, history, pair, reached, send
 
@@ -67,6 +68,28 @@ async def test_what_came_while_carrier_and_recipient_were_off_comes_once_and_in_
         for message in ids:
             assert (await reached(a, message)).state == "delivered"
         assert len(await history(c, "ana")) == len(texts)
+
+
+async def test_after_a_long_absence_everything_a_friend_carries_opens(three, autojump_clock):
+    """More than a session keeps keys for, and each exchange finds them in the order of hashes."""
+    net, ana, bo, cy = three
+    for person in (ana, bo, cy):
+        person.carry_for("contacts", limit=100_000_000)
+    async with ana.on() as a, bo.on() as b:
+        async with cy.on() as c:
+            await acquainted(net, a, b, c)
+        for number in range(limits.MAX_SKIPPED + 500):
+            await send(a, "cy", f"text {number}")
+        await trio.sleep(600)
+    async with bo.on(), cy.on() as c:
+        await trio.sleep(600)
+        found = await history(c, "ana", limit=1_000)
+        assert [message.text for message in found] == [
+            f"text {number}" for number in range(limits.MAX_SKIPPED - 500, limits.MAX_SKIPPED + 500)
+        ]
+        assert cy.stores.vault.database.value("SELECT count(*) FROM messages") == (
+            limits.MAX_SKIPPED + 500
+        )
 
 
 async def test_the_recipient_carries_on_what_it_opened(three, autojump_clock):
