@@ -104,7 +104,8 @@ class Pump:
             self._caught_up = True
             self._more = trio.Event()
             if self._fresh:
-                await trio.sleep(self._random.uniform(*GATHER))
+                if len(self._fresh) < PAGE:  # a full page is mixed enough
+                    await trio.sleep(self._random.uniform(*GATHER))
                 await self._offer(self._mixed(), FetchCarried)
             else:
                 await self._more.wait()
