@@ -163,7 +163,9 @@ def pair(shower: Person, joiner: Person) -> None:
     say(f"{shower.name}$ p2pnode pair show", code="36")
     with (
         subprocess.Popen(
-            shower.command("pair", "show", "--json", "--accept"), stdout=subprocess.PIPE, text=True
+            shower.command("pair", "show", "--json", "--accept", "--quiet"),
+            stdout=subprocess.PIPE,
+            text=True,
         ) as shows,
     ):
         told = lines(shows)
@@ -172,9 +174,9 @@ def pair(shower: Person, joiner: Person) -> None:
         say(f"{joiner.name}$ p2pnode pair join {code[:24]}…", code="36")
         joined = [
             json.loads(line)
-            for line in joiner.does("pair", "join", code, "--json", "--accept", show=False).split(
-                "\n"
-            )
+            for line in joiner.does(
+                "pair", "join", code, "--json", "--accept", "--quiet", show=False
+            ).split("\n")
             if line
         ]
         shown = [next(told), next(told)]

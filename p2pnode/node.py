@@ -376,6 +376,7 @@ class Node(schema.Service):
                     transport=link.transport,
                     contact=names.get(link.device.contact, "") if link.device else "",
                     age=round(trio.current_time() - link.established_at, 1),
+                    pairing=link.pairing is not None,
                 )
                 for link in engine.peers.links.values()
                 if link.established

@@ -98,11 +98,12 @@ class CustodyStatus(Answer, frozen=True):
 
 
 class LinkStatus(Answer, frozen=True):
-    """One link that stands now. contact is empty for an anonymous link."""
+    """One link that stands now. contact is empty for an anonymous link, and for a pairing's."""
 
     transport: str
     contact: str
     age: float
+    pairing: bool = False
 
 
 class OutboxStatus(Answer, frozen=True):

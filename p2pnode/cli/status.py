@@ -41,7 +41,7 @@ def _lines(status: "Status") -> list[str]:
     )
     lines = [first]
     for link in status.links:
-        whom = clean(link.contact) or "a stranger"
+        whom = clean(link.contact) or ("a pairing" if link.pairing else "a stranger")
         lines.append(f"link: {whom} over {clean(link.transport)} for {ago(link.age)}")
     if status.rejected:
         count = sum(status.rejected.values())

@@ -103,7 +103,7 @@ def commit(
 
 def _turn(stores: Stores, ask: asks.Ask, now: Moment, entropy: Entropy) -> Outcome:
     try:
-        with stores.vault.savepoint():
+        with stores.vault.savepoint(), stores.custody.savepoint():
             decision = TURNS[type(ask)](stores, ask, now, entropy)
     except StoreError:
         raise
