@@ -14,6 +14,7 @@ from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryFor, CarryPolicy
 from p2pnode.protocol.identity import Own
 from p2pnode.spi.memory import MemoryNet
+from p2pnode.spi.transport import Courier
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns.stores import Stores
@@ -35,6 +36,7 @@ class Person:
         own = Own(account, identity.new_device(account, self.entropy), name)
         initialise(self.stores.vault, own, self.entropy.take(32))
         self.transport = net.transport(name)
+        self.couriers: list[Courier] = []
         self.node: Node | None = None
 
     @asynccontextmanager
@@ -42,7 +44,7 @@ class Person:
         """Run the node until the context ends."""
         self.node = Node(
             self.stores,
-            [self.transport],
+            [self.transport, *self.couriers],
             reader=None,
             clock=Clock.resumed(self.stores.vault.meta.get("clock"), wall=virtual_wall),
             entropy=self.entropy,

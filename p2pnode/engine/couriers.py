@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import trio
@@ -25,6 +26,17 @@ MOST = 4_096
 
 WATCH_EVERY = 10.0
 """Seconds between two looks at a watched place."""
+
+ANEW_EVERY = 3_600.0
+"""Seconds after which a watched place is written as for the first time: it may be empty now."""
+
+
+@dataclass
+class Reached:
+    """How far the stores have been written to a place: rows of the outbox and of custody."""
+
+    own: int = 0
+    carried: int = 0
 
 
 class Taken(NamedTuple):
@@ -68,16 +80,18 @@ class Couriers:
         contact: ContactId | None = None,
         max_size: int = 0,
         courier: Courier | None = None,
+        reached: Reached | None = None,
     ) -> Deposit:
         """Write own envelopes to a place, then carried ones; one contact's own alone when given.
 
-        max_size: bytes of envelopes at most, 0 for no limit. Raises what the courier raises; what
-        was written before stays.
+        max_size: bytes of envelopes at most, 0 for no limit. reached: from where on; is moved.
+        Raises what the courier raises; what was written before stays.
         """
         courier = courier or self.named()
+        reached = reached or Reached()
         written, size, left = 0, 0, max_size or 1 << 62
         batch: list[Parcel] = []
-        async with aclosing(self._parcels(contact)) as parcels:
+        async with aclosing(self._parcels(contact, reached)) as parcels:
             async for parcel in parcels:
                 if len(parcel.envelope) > left:
                     break
@@ -86,6 +100,8 @@ class Couriers:
                 if len(batch) == MOST:
                     done = await courier.put(place, batch)
                     written, size, batch = written + done.envelopes, size + done.size, []
+        if not batch:
+            return Deposit(written, size)
         done = await courier.put(place, batch)
         return Deposit(written + done.envelopes, size + done.size)
 
@@ -118,10 +134,13 @@ class Couriers:
                 counted[outcome.answer] += 1
 
     async def _watch(self, courier: Courier, place: str) -> None:
+        reached, began = Reached(), trio.current_time()
         while True:
+            if self.failures.get(courier.name) or trio.current_time() - began > ANEW_EVERY:
+                reached, began = Reached(), trio.current_time()
             try:
                 await self.read(place, fresh=True, courier=courier)
-                await self.write(place, courier=courier)
+                await self.write(place, courier=courier, reached=reached)
                 self.failures.pop(courier.name, None)
             except LocalError as error:
                 self.failures[courier.name] = error.what  # a stick that is not plugged in, say
@@ -133,10 +152,11 @@ class Couriers:
                 self.failures[courier.name] = "internal error"
             await trio.sleep(WATCH_EVERY)
 
-    async def _parcels(self, contact: ContactId | None) -> AsyncGenerator[Parcel, None]:
-        after = 0
-        while page := await self._owner.ask(asks.OwnParcels(contact, after, PAGE)):
-            after = page[-1][0]
+    async def _parcels(
+        self, contact: ContactId | None, reached: Reached
+    ) -> AsyncGenerator[Parcel, None]:
+        while page := await self._owner.ask(asks.OwnParcels(contact, reached.own, PAGE)):
+            reached.own = page[-1][0]
             told: list[EnvelopeId] = []
             for _, envelope, age, raw in page:
                 if raw:
@@ -146,9 +166,8 @@ class Couriers:
                 await self._owner.ask(asks.Couriered(tuple(told)))
         if contact is not None:
             return
-        after = 0
-        while ids := await self._owner.ask(asks.CarriedIds(after, PAGE)):
-            after = ids[-1][0]
+        while ids := await self._owner.ask(asks.CarriedIds(reached.carried, PAGE)):
+            reached.carried = ids[-1][0]
             wanted = tuple(envelope for _, envelope in ids)
             for _, age, raw in await self._owner.ask(asks.FetchCarried(wanted)):
                 yield Parcel(raw, age)
