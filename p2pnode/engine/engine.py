@@ -11,7 +11,7 @@ import trio
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.couriers import Couriers
 from p2pnode.engine.dialer import Dialer
-from p2pnode.engine.link_task import Context, LinkTask
+from p2pnode.engine.link_task import REFUSED_ASKED, Context, LinkTask
 from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
@@ -55,9 +55,6 @@ SPREAD_EVERY = 3.0
 
 SPREAD_ON = 0.05
 """Seconds until the next look when there is more to do already."""
-
-REFUSED_ASKED = 3
-"""Refusal code: another link is bringing the envelope just now."""
 
 REFUSED_STORE = 2
 """Refusal code: this node cannot store anything now."""
@@ -175,6 +172,8 @@ class Engine:
             # No peer may end the node, whatever defect of ours it has found.
             self.peers.rejected["internal-error"] += 1
             log.error("a link failed: %s", traced(group))  # noqa: TRY400 - names nobody
+        finally:
+            self._asked.forget(link.number)
 
     # Effects -----------------------------------------------------------------------------------
 
@@ -235,7 +234,7 @@ class Engine:
         """Ask for envelopes, except those that another link is bringing."""
         if number not in self.peers.links:
             return
-        fresh = self._asked.fresh(ids, trio.current_time())
+        fresh = self._asked.fresh(ids, number, trio.current_time())
         others = tuple(set(ids).difference(fresh))
         if fresh:
             self.peers.links[number].tell(Want(fresh))

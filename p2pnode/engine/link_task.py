@@ -50,6 +50,9 @@ STRANGER_STAYS = (20.0, 40.0)
 
 LINK_VERSION = 1
 
+REFUSED_ASKED = 3
+"""Refusal code: another link is bringing the envelope just now."""
+
 
 class PairingDesk(Protocol):
     """Where links of open pairings bring their messages."""
@@ -312,8 +315,10 @@ class LinkTask:
                 await owner.post(asks.Acknowledged(device.id, ids, False, self.transport))
                 if pump is not None:
                     pump.answered(ids)
-            case Refused(ids=ids) if pump is not None:
+            case Refused(code=code, ids=ids) if pump is not None:
                 pump.answered(ids)
+                if code == REFUSED_ASKED:
+                    pump.again_later()
             case Want(ids=ids) if pump is not None:
                 pump.wanted(ids)
             case Hello(statements=statements) if statements and self._baselines:

@@ -5,6 +5,7 @@ What waits is offered by id first, because the other side may have it from an ea
 `MAX_IN_FLIGHT` envelopes are sent and not yet answered, so a slow peer costs no memory here.
 """
 
+import math
 from collections.abc import Iterable
 from itertools import islice
 from random import Random
@@ -15,6 +16,7 @@ from p2pnode.engine.owner import Owner
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol import limits
+from p2pnode.protocol.asked import PATIENCE
 from p2pnode.protocol.link.messages import EnvelopeOut, LinkMessage, Offer
 from p2pnode.turns.asks import Backlog, Fetch, FetchCarried
 from p2pnode.turns.effects import Push
@@ -32,6 +34,9 @@ STALLED_AFTER = 60
 GATHER = (0.05, 0.5)
 """Seconds, from and to, in which fresh envelopes are gathered and mixed before they are offered."""
 
+AGAIN_AFTER = 2.0 * PATIENCE
+"""Seconds after which what another link was to bring is offered again."""
+
 MAX_CARRIED = 65_536
 """Ids kept of what the other side may lack; more are found by the next reconciliation."""
 
@@ -45,6 +50,7 @@ class Pump:
         self._owner = owner
         self._random = random
         self._fresh: dict[EnvelopeId, None] = {}
+        self._again = math.inf
         self._device = device
         self._outgoing = outgoing
         self._reached = 0
@@ -92,6 +98,11 @@ class Pump:
         self._fresh.update(dict.fromkeys(islice(ids, room)))
         self._more.set()
 
+    def again_later(self) -> None:
+        """Another link was to bring something: offer what still waits again, should it not have."""
+        self._again = min(self._again, trio.current_time() + AGAIN_AFTER)
+        self._more.set()
+
     async def run(self) -> None:
         """Send until cancelled. Raises ChannelClosed when the other side stops answering."""
         while True:
@@ -108,7 +119,11 @@ class Pump:
                     await trio.sleep(self._random.uniform(*GATHER))
                 await self._offer(self._mixed(), FetchCarried)
             else:
-                await self._more.wait()
+                with trio.move_on_at(self._again):
+                    await self._more.wait()
+                if trio.current_time() >= self._again:
+                    self._again = math.inf
+                    self._reached = 0
 
     def _mixed(self) -> list[EnvelopeId]:
         """Take some ids off the queue, in random order: the newest shall not stand out."""

@@ -8,24 +8,31 @@ PATIENCE = 10
 """Seconds in which what was asked of one peer is not asked of another."""
 
 KEPT = 65_536
-"""Ids remembered at most; 256 of the largest offers."""
+"""Ids remembered at most: 128 of the largest offers."""
 
 
 class Asked:
-    """Remembers asked ids for a while. Times are seconds of any clock that does not go back."""
+    """Remembers on which link ids were asked for. Times are seconds of a clock that never goes
+    back."""
 
     def __init__(self) -> None:
-        self._until: dict[EnvelopeId, float] = {}
+        self._asked: dict[EnvelopeId, tuple[int, float]] = {}
 
-    def fresh(self, ids: Iterable[EnvelopeId], now: float) -> tuple[EnvelopeId, ...]:
-        """Return those of the ids that are not asked for already; they are from now on."""
-        found = tuple(one for one in ids if self._until.get(one, now) <= now)
-        for one in found:
-            self._until.pop(one, None)  # it moves to the end: the oldest stay first
-            self._until[one] = now + PATIENCE
-        while self._until:
-            oldest = next(iter(self._until))
-            if len(self._until) <= KEPT and self._until[oldest] > now:
-                break
-            del self._until[oldest]
-        return found
+    def fresh(self, ids: Iterable[EnvelopeId], link: int, now: float) -> tuple[EnvelopeId, ...]:
+        """Return those of the ids that no other link is bringing; this one is from now on."""
+        found = []
+        for one in ids:
+            by, until = self._asked.pop(one, (link, now))
+            if by != link and until > now:
+                self._asked[one] = by, until
+                continue
+            self._asked[one] = link, now + PATIENCE
+            found.append(one)
+        while len(self._asked) > KEPT:
+            del self._asked[next(iter(self._asked))]
+        return tuple(found)
+
+    def forget(self, link: int) -> None:
+        """A link has ended: what it was to bring may be asked of others at once."""
+        for one in [one for one, (by, _) in self._asked.items() if by == link]:
+            del self._asked[one]

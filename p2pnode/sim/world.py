@@ -69,7 +69,7 @@ class SimNode:
         self.rejected: Counter[str] = Counter()
         self.shown: Counter[str] = Counter()
         self._spreading = False
-        self._asked = Asked()
+        self.asked = Asked()
 
     def moment(self) -> Moment:
         """Return the node's time: what passed is right, the wall clock perhaps not."""
@@ -119,7 +119,7 @@ class SimNode:
         if not isinstance(message, Want):
             end.send(message)
             return
-        fresh = self._asked.fresh(message.ids, self.world.now)
+        fresh = self.asked.fresh(message.ids, end.number, self.world.now)
         others = tuple(one for one in message.ids if one not in fresh)
         if fresh:
             end.send(Want(fresh))
@@ -243,6 +243,7 @@ class World:
             self.at(one.end, lambda end=end: self._down(end))  # type: ignore[misc]
 
     def _down(self, end: End) -> None:
+        end.node.asked.forget(end.number)
         if end.node.ends.get(end.device) is end:
             del end.node.ends[end.device]
 

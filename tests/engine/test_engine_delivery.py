@@ -5,6 +5,7 @@ import trio
 
 from p2pnode import schema
 from p2pnode.errors import LocalError, NotDelivered, UntrustedKey
+from p2pnode.ids import DeviceId
 from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.vault import Vault
@@ -168,6 +169,28 @@ def copied(vault: Vault) -> Vault:
     with copy.database._connection.backup("main", vault.database._connection, "main") as backup:
         backup.step()
     return copy
+
+
+@pytest.mark.parametrize("lasts", [True, False])
+async def test_what_another_link_was_to_bring_is_offered_again(two, lasts, autojump_clock):
+    """It may end before it has brought anything, or simply never bring it."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+        message = await send(a, "bo", "asked of another")
+        [envelope] = [id_ for _, id_ in ana.stores.vault.outbox.for_device(only_device(ana), 0, 10)]
+        async with bo.on() as b:
+            b.engine._asked.fresh([envelope], 1_000, trio.current_time())
+            if not lasts:
+                b.engine._asked.forget(1_000)
+            with trio.fail_after(60 if lasts else 5):
+                assert (await reached(a, message)).state == "delivered"
+
+
+def only_device(person: Person) -> DeviceId:
+    [device] = person.stores.vault.devices.all()
+    return device.id
 
 
 async def test_a_flood_of_junk_ends_its_link_and_nothing_else(two, autojump_clock):

@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -549,5 +550,5 @@ def test_store_salvage_finds_the_identity_in_a_damaged_vault(tmp_path: Path) -> 
 def test_store_is_no_plain_database(tmp_path: Path) -> None:
     path = tmp_path / "vault.db"
     Vault.create(path, KEY).close()
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(path).execute("SELECT * FROM meta")
+    with closing(sqlite3.connect(path)) as plain, pytest.raises(sqlite3.DatabaseError):
+        plain.execute("SELECT * FROM meta")
