@@ -54,6 +54,11 @@ class Home:
         return self.root / "custody.db"
 
     @property
+    def carry_pass(self) -> Path:
+        """How contacts know this node while its vault is locked."""
+        return self.root / "carry.pass"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock says that a daemon (or `init`) holds this home."""
         return self.root / "lock"
@@ -111,15 +116,18 @@ class Node(msgspec.Struct, frozen=True):
 class Carry(msgspec.Struct, frozen=True):
     """[carry]: for whom this node keeps envelopes, and how much in all."""
 
-    for_: Literal["contacts", "nobody"] = msgspec.field(name="for", default="contacts")
+    for_: Literal["contacts", "everyone", "nobody"] = msgspec.field(name="for", default="contacts")
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
 
 
 class Privacy(msgspec.Struct, frozen=True):
     """[privacy]: origin says how long own envelopes wait before carriers get copies. The longer,
-    the less their first appearance says who wrote them."""
+    the less their first appearance says who wrote them. tokens: tell carriers, hours later, which
+    own envelopes have come, so that they stop carrying them; it may help them to guess whose they
+    were."""
 
     origin: Literal["fast", "balanced", "hide"] = "balanced"
+    tokens: bool = False
 
 
 class Log(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,16 +11,29 @@ import trio
 
 from p2pnode.api.server import serve
 from p2pnode.config import Config, Home
-from p2pnode.errors import Denied, HomeInUse, LocalError, StoreError
+from p2pnode.engine.dialer import either
+from p2pnode.errors import (
+    Denied,
+    HomeInUse,
+    InvalidInput,
+    LocalError,
+    StoreError,
+    WrongPassphrase,
+)
+from p2pnode.locked import open_locked
 from p2pnode.logs import log_to_stderr
-from p2pnode.node import Node, open_node
-from p2pnode.schema import GetReady, GetStatus, Status
+from p2pnode.node import open_node
+from p2pnode.schema import Answer, Done, GetReady, GetStatus, Request, Send, Service, Status, Unlock
+from p2pnode.store import keys
 
 FIRST_LOOK = 5.0
 """Seconds the line that says the node is ready waits for slow transports."""
 
 ENDING = 2.0
 """Seconds the node may take to end after a signal; what is acknowledged is durable anyway."""
+
+WRONG_PAUSE = 2.0
+"""Seconds a wrong passphrase costs beyond the work of trying it."""
 
 Talk = Callable[[str], None]
 
@@ -30,7 +43,8 @@ def run(
 ) -> None:
     """Run the node of a home until SIGTERM or SIGINT.
 
-    Raises HomeInUse, VaultLocked, WrongPassphrase, StoreError, ConfigError, Denied.
+    Without the secret its vault needs it carries only, until a client unlocks it. Raises HomeInUse,
+    WrongPassphrase, StoreError, ConfigError, Denied.
     """
     os.umask(0o077)
     log_to_stderr(config.log.level)
@@ -45,19 +59,92 @@ async def _serve(
     home: Home, config: Config, passphrase: bytes | None, key_file: Path | None, talk: Talk
 ) -> None:
     stopping = trio.Event()
+    gate = Gate(home)
+    began = trio.current_time()
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, stopping)
-        began = trio.current_time()
-        async with open_node(home, config, passphrase=passphrase, key_file=key_file) as node:
-            await nursery.start(_serve_api, node, home, stopping)
-            nursery.start_soon(_announce, node, talk, began)
-            await stopping.wait()
-            nursery.cancel_scope.deadline = trio.current_time() + ENDING
+        locked = keys.kind(home.vault_key) != "none" and passphrase is None and key_file is None
+        if locked:
+            async with open_locked(home, config) as carrier:
+                gate.service = carrier
+                await nursery.start(_serve_api, gate, home, stopping)
+                nursery.start_soon(_announce, gate, talk, began)
+                await either(stopping, gate.opened)
+                gate.service = None
+        if not stopping.is_set():
+            passphrase, key_file = gate.secret if locked else (passphrase, key_file)
+            async with open_node(
+                home, config, passphrase=passphrase, key_file=key_file, renewed=locked
+            ) as node:
+                gate.open(node)
+                if not locked:
+                    await nursery.start(_serve_api, gate, home, stopping)
+                nursery.start_soon(_announce, gate, talk, began)
+                await stopping.wait()
+                nursery.cancel_scope.deadline = trio.current_time() + ENDING
         nursery.cancel_scope.cancel()
 
 
+class Gate(Service):
+    """What the API talks to: the locked node, then, once somebody unlocked it, the node itself.
+
+    Requests that come while the one gives way to the other wait.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.service: Service | None = None
+        self.opened = trio.Event()
+        self.secret: tuple[bytes | None, Path | None] = (None, None)
+        self._home = home
+        self._open = trio.Event()
+        self._trying = trio.Lock()
+
+    def open(self, node: Service) -> None:
+        """Let requests through to the node."""
+        self.service = node
+        self._open.set()
+
+    async def call(self, request: Request) -> Answer:
+        """Carry out a request. Raises LocalError."""
+        if isinstance(request, Unlock) and not self._open.is_set():
+            return await self._unlock(request)
+        if self.service is None:
+            await self._open.wait()
+        assert self.service is not None
+        return await self.service.call(request)
+
+    async def send_all(self, requests: Sequence[Send]) -> list[Answer | LocalError]:
+        """Send messages in their order."""
+        if self.service is None:
+            await self._open.wait()
+        assert self.service is not None
+        return await self.service.send_all(requests)
+
+    async def _unlock(self, request: Unlock) -> Answer:
+        """Try a secret, one at a time; a wrong one costs time. Raises WrongPassphrase."""
+        async with self._trying:
+            if not self.opened.is_set():
+                passphrase = request.passphrase.encode() or None
+                key_file = Path(request.key_file) if request.key_file else None
+                if key_file is not None and not key_file.is_absolute():
+                    raise InvalidInput("the key file's path must be absolute")
+                try:
+                    await trio.to_thread.run_sync(
+                        lambda: keys.unlock(
+                            self._home.vault_key, passphrase=passphrase, key_file=key_file
+                        )
+                    )
+                except WrongPassphrase:
+                    await trio.sleep(WRONG_PAUSE)
+                    raise
+                self.secret = passphrase, key_file
+                self.opened.set()
+        await self._open.wait()
+        return Done()
+
+
 async def _serve_api(
-    node: Node,
+    node: Service,
     home: Home,
     stopping: trio.Event,
     *,
@@ -76,7 +163,7 @@ async def _until_signal(
             return
 
 
-async def _announce(node: Node, talk: Talk, began: float) -> None:
+async def _announce(node: Service, talk: Talk, began: float) -> None:
     """Say once that the node is ready, and how its transports are."""
     await node.call(GetReady(timeout=FIRST_LOOK))
     status = await node.call(GetStatus())
@@ -85,6 +172,8 @@ async def _announce(node: Node, talk: Talk, began: float) -> None:
         f"{name}: {one.state}" + (f", {one.detail}" if one.detail else "")
         for name, one in status.transports.items()
     ]
+    if status.locked:
+        told.append("locked: carrying only. Open the vault: p2pnode unlock")
     talk(f"Ready in {trio.current_time() - began:.1f} s. " + (" | ".join(told) or "no transports"))
 
 

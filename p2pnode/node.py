@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import __version__, plugins, schema
+from p2pnode import overview, plugins, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
@@ -29,7 +29,7 @@ from p2pnode.protocol.fingerprint import fingerprint, grouped, words
 from p2pnode.protocol.identity import Own
 from p2pnode.protocol.names import petname
 from p2pnode.spi.transport import Courier, Transport
-from p2pnode.store import keys
+from p2pnode.store import files, keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns import asks, views, why
@@ -128,10 +128,12 @@ async def open_node(
     *,
     passphrase: bytes | None,
     key_file: Path | None = None,
+    renewed: bool = False,
 ) -> AsyncIterator["Node"]:
     """Open a home and run its node until the context ends.
 
-    Raises VaultLocked, WrongPassphrase, StoreError and its kinds, ConfigError.
+    renewed: it ran locked before, and gets a new carry pass. Raises VaultLocked, WrongPassphrase,
+    StoreError and its kinds, ConfigError.
     """
     key = keys.unlock(home.vault_key, passphrase=passphrase, key_file=key_file)
     transports = plugins.load(home.config, config.enabled())
@@ -144,11 +146,30 @@ async def open_node(
         stack.callback(custody.close)
         reading = Custody.open(home.custody, read_only=True)
         stack.callback(reading.close)
-        policy = CarryPolicy(limit=config.carry.max_mb * MEGABYTE, who=config.carry.for_)
-        origin = config.privacy.origin
-        stores = Stores(vault, custody, policy, origin)
-        node = Node(stores, transports, reader=Stores(reader, reading, policy, origin))
+        settings = (policy(config), config.privacy.origin, config.privacy.tokens)
+        node = Node(
+            Stores(vault, custody, *settings),
+            transports,
+            reader=Stores(reader, reading, *settings),
+            carry_pass=_carry_pass(home, renewed=renewed),
+        )
         yield await stack.enter_async_context(node.running())
+
+
+def policy(config: Config) -> CarryPolicy:
+    """Return for whom a node carries, and how much."""
+    return CarryPolicy(limit=config.carry.max_mb * MEGABYTE, who=config.carry.for_)
+
+
+def _carry_pass(home: Home, *, renewed: bool) -> bytes:
+    """Return what contacts are told to know this node by while it is locked; b"" when it never is.
+
+    Whoever copied the disk while the node ran locked holds the old one, so that goes.
+    """
+    if keys.kind(home.vault_key) == "none":
+        return b""
+    found = None if renewed else files.carry_pass(home.carry_pass)
+    return found or files.new_carry_pass(home.carry_pass)
 
 
 class Node(schema.Service):
@@ -167,6 +188,7 @@ class Node(schema.Service):
         clock: Clock | None = None,
         entropy: "OsEntropy | Any" = None,
         random: Any = None,
+        carry_pass: bytes = b"",
     ) -> None:
         own = stores.vault.identity.load()
         if own is None:
@@ -184,6 +206,7 @@ class Node(schema.Service):
             transports,
             random=random or SystemRandom(),
             inline=reader is None,
+            carry_pass=carry_pass,
         )
         self._ask = self.engine.owner.ask
 
@@ -199,7 +222,7 @@ class Node(schema.Service):
             finally:
                 with trio.move_on_after(1) as last:
                     last.shield = True
-                    await self._ask(asks.Upkeep())
+                    await self.engine.keep()
                 nursery.cancel_scope.cancel()
 
     async def call(self, request: schema.Request) -> schema.Answer:
@@ -223,6 +246,10 @@ class Node(schema.Service):
                 return await self._read(_why, prefix, self._online(), self._clock.wall())
             case schema.GetStatus():
                 return await self._status()
+            case schema.GetPeers():
+                return await self._peers()
+            case schema.Unlock():
+                return schema.Done()  # it is open
             case schema.GetIdentity():
                 return shown_identity(self._own)
             case schema.GetReady(timeout=timeout):
@@ -363,74 +390,12 @@ class Node(schema.Service):
         return message
 
     async def _status(self) -> schema.Status:
-        engine = self.engine
-        counted = await self._read(_counts, self._clock.now().node)
-        names = await self._read(_names)
-        return schema.Status(
-            version=__version__,
-            uptime=round(self._clock.uptime(), 1),
-            contacts=counted.contacts,
-            pending=counted.pending,
-            links=[
-                schema.LinkStatus(
-                    transport=link.transport,
-                    contact=names.get(link.device.contact, "") if link.device else "",
-                    age=round(trio.current_time() - link.established_at, 1),
-                    pairing=link.pairing is not None,
-                )
-                for link in engine.peers.links.values()
-                if link.established
-            ],
-            outbox=counted.outbox,
-            custody=schema.CustodyStatus(
-                count=counted.custody[0],
-                bytes=counted.custody[1],
-                limit=self._stores.carry.limit,
-            ),
-            transports={
-                one.transport.name: schema.TransportStatus(
-                    state=one.state,
-                    detail=one.detail,
-                    nearby=engine.nearby(one.transport.name),
-                )
-                for one in engine.transports.running
-            }
-            | {
-                name: schema.TransportStatus(
-                    state="degraded" if name in engine.couriers.failures else "up",
-                    detail=engine.couriers.failures.get(name, ""),
-                )
-                for name in engine.couriers.all
-            },
-            rejected=dict(engine.peers.rejected),
-            warnings=engine.listeners.warnings,
-        )
+        found = await self._read(overview.counted, self._clock.now().node)
+        return overview.status(self.engine, found)
 
-
-class Counted(NamedTuple):
-    """What `status` counts in the stores."""
-
-    contacts: int
-    pending: int
-    outbox: schema.OutboxStatus
-    custody: tuple[int, int]
-
-
-def _counts(stores: Stores, now: int) -> Counted:
-    contacts = stores.vault.contacts.all()
-    waiting, oldest = stores.vault.outbox.counts()
-    return Counted(
-        contacts=len(contacts),
-        pending=sum(row.state == "pending" for row in contacts),
-        outbox=schema.OutboxStatus(
-            count=waiting, oldest=float(max(0, now - oldest)) if oldest is not None else 0.0
-        ),
-        custody=stores.custody.count_bytes(),
-    )
-
-
-def _names(stores: Stores) -> dict[bytes, str]:
-    return {row.id: row.name for row in stores.vault.contacts.all()}
+    async def _peers(self) -> schema.Peers:
+        links = overview.standing(self.engine)
+        return await self._read(overview.peers, links, self._clock.now().node)
 
 
 def _taken(stores: Stores, name: str) -> bool:

@@ -90,20 +90,30 @@ class TransportStatus(Answer, frozen=True):
 
 
 class CustodyStatus(Answer, frozen=True):
-    """Envelopes carried, and their bytes."""
+    """Envelopes carried, and their bytes; for whom, and the bytes charged to each kind of source
+    (these count what is remembered of envelopes that have gone)."""
 
     count: int
     bytes: int
     limit: int
+    carries_for: Literal["contacts", "everyone", "nobody"] = "contacts"
+    own: int = 0
+    contacts: int = 0
+    couriers: int = 0
+    strangers: int = 0
 
 
 class LinkStatus(Answer, frozen=True):
-    """One link that stands now. contact is empty for an anonymous link, and for a pairing's."""
+    """One link that stands now.
+
+    kind: contact; carrier (a contact's node whose vault is locked); friend (this node is locked,
+    somebody knows its carry pass); pairing; stranger. contact: the petname, where it is known.
+    """
 
     transport: str
     contact: str
     age: float
-    pairing: bool = False
+    kind: Literal["contact", "carrier", "friend", "pairing", "stranger"] = "contact"
 
 
 class OutboxStatus(Answer, frozen=True):
@@ -124,9 +134,48 @@ class Status(Answer, frozen=True):
     outbox: OutboxStatus
     custody: CustodyStatus
     transports: dict[str, TransportStatus]
-    rejected: dict[str, int]
+    locked: bool = False
+    """The vault is locked: this node carries and forwards, and does nothing else."""
+    rejected: dict[str, int] = {}
     """Foreign input refused since start, by reason."""
-    warnings: list[str]
+    warnings: list[str] = []
+
+
+class Unlock(Asks["Done"], frozen=True):
+    """Open the vault of a node that runs locked. One of the two: the passphrase, or the path of the
+    key file."""
+
+    passphrase: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+    key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+
+
+class GetPeers(Asks["Peers"], frozen=True):
+    """Ask who was met, and what waits for whom."""
+
+
+class Peer(Answer, frozen=True):
+    """A contact as somebody to meet.
+
+    over: the transport of the link that stands now, or empty; locked: it is there, but only
+    carries. encounters: links with it so far. waiting: own messages for it under way, oldest: age
+    of the oldest in seconds. carrying: own envelopes under way that it has taken to carry.
+    """
+
+    name: str
+    state: Literal["pending", "active", "blocked", "suspect"]
+    over: str
+    locked: bool
+    last_seen: int | None
+    encounters: int
+    waiting: int
+    oldest: float
+    carrying: int
+
+
+class Peers(Answer, frozen=True):
+    """All contacts, sorted by name."""
+
+    peers: list[Peer]
 
 
 # Pairing ---------------------------------------------------------------------------------------
@@ -425,6 +474,8 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "identity.get": (GetIdentity, Identity),
     "node.ready": (GetReady, Ready),
     "node.status": (GetStatus, Status),
+    "node.unlock": (Unlock, Done),
+    "peers.list": (GetPeers, Peers),
     "pair.show": (ShowCode, Pairing),
     "pair.join": (JoinCode, Pairing),
     "pair.next": (NextStep, PairingStep),

@@ -9,6 +9,8 @@ import trio
 
 from p2pnode import schema
 from p2pnode.engine.clock import Clock
+from p2pnode.engine.engine import Engine
+from p2pnode.locked import LockedNode, locked_stores
 from p2pnode.node import Node
 from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryFor, CarryPolicy
@@ -37,6 +39,7 @@ class Person:
         initialise(self.stores.vault, own, self.entropy.take(32))
         self.transport = net.transport(name)
         self.couriers: list[Courier] = []
+        self.carry_pass = b""
         self.node: Node | None = None
 
     @asynccontextmanager
@@ -49,10 +52,31 @@ class Person:
             clock=Clock.resumed(self.stores.vault.meta.get("clock"), wall=virtual_wall),
             entropy=self.entropy,
             random=self.random,
+            carry_pass=self.carry_pass,
         )
         async with self.node.running():
             yield self.node
         self.node = None
+
+    @asynccontextmanager
+    async def on_locked(self) -> AsyncIterator[LockedNode]:
+        """Run the node with its vault locked until the context ends."""
+        stores, own = locked_stores(self.stores.custody, self.stores.carry, self.entropy)
+        kept = self.stores.custody.kept_clock()
+        engine = Engine(
+            stores,
+            own,
+            self.entropy,
+            Clock(wall=virtual_wall) if kept is None else Clock.after(*kept, wall=virtual_wall),
+            [self.transport, *self.couriers],
+            random=self.random,
+            inline=True,
+            carry_pass=self.carry_pass,
+            locked=True,
+        )
+        async with LockedNode(stores, engine).running() as node:
+            yield node
+        stores.vault.close()
 
     def carry_for(self, who: CarryFor, limit: int = CARRY) -> None:
         """Change for whom the node carries, and how many bytes; while it is off."""

@@ -106,6 +106,27 @@ class ScriptedNode(schema.Service):
             await self.ready.wait()
         return schema.Ready(ready=self.ready.is_set())
 
+    async def _getpeers(self, ask: schema.GetPeers) -> schema.Peers:
+        return schema.Peers(
+            peers=[
+                schema.Peer(
+                    name=name,
+                    state="active",
+                    over="lan" if name == "bo" else "",
+                    locked=False,
+                    last_seen=None,
+                    encounters=0,
+                    waiting=0,
+                    oldest=0,
+                    carrying=0,
+                )
+                for name in sorted(self.contacts)
+            ]
+        )
+
+    async def _unlock(self, ask: schema.Unlock) -> schema.Done:
+        return schema.Done()
+
     async def _getstatus(self, ask: schema.GetStatus) -> schema.Status:
         return schema.Status(
             version="0.1.0",

@@ -14,7 +14,7 @@ import msgspec
 
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
-from p2pnode.schema import METHODS, Answer, Request, Send, Service
+from p2pnode.schema import METHODS, Answer, Request, Send, Service, Unlock
 
 MAX_BATCH = 256
 """Calls in one batch."""
@@ -101,7 +101,11 @@ class Work:
     @property
     def waits(self) -> bool:
         """Whether a call may wait for something to happen."""
-        return any(isinstance(job, Job) and getattr(job.request, "timeout", 0) for job in self.jobs)
+        return any(isinstance(job, Job) and _waits(job.request) for job in self.jobs)
+
+
+def _waits(request: Request) -> bool:
+    return bool(getattr(request, "timeout", 0)) or isinstance(request, Unlock)
 
 
 def read(body: bytes) -> Work:

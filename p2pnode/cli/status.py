@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from p2pnode.schema import Status
 
 
+KINDS = {"pairing": "a pairing", "stranger": "a stranger", "friend": "a friend"}
+"""What a link without a petname is called."""
+
+
 @click.command("status")
 @flags
 @click.pass_obj
@@ -40,9 +44,21 @@ def _lines(status: "Status") -> list[str]:
         f" | {states or 'no transports'}"
     )
     lines = [first]
+    if status.locked:
+        lines.append("locked: it only carries. Open the vault: p2pnode unlock")
+    shares = {
+        "own": custody.own,
+        "contacts": custody.contacts,
+        "couriers": custody.couriers,
+        "strangers": custody.strangers,
+    }
+    held = ", ".join(f"{kind} {size / 1e6:.1f}" for kind, size in shares.items() if size)
+    if held:
+        lines.append(f"carries for {clean(custody.carries_for)}; MB by source: {held}")
     for link in status.links:
-        whom = clean(link.contact) or ("a pairing" if link.pairing else "a stranger")
-        lines.append(f"link: {whom} over {clean(link.transport)} for {ago(link.age)}")
+        whom = clean(link.contact) or KINDS.get(link.kind, "a contact")
+        locked = ", who only carries (locked)" if link.kind == "carrier" else ""
+        lines.append(f"link: {whom} over {clean(link.transport)} for {ago(link.age)}{locked}")
     if status.rejected:
         count = sum(status.rejected.values())
         reasons = ", ".join(f"{clean(k)} {n}" for k, n in sorted(status.rejected.items()))

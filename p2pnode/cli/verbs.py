@@ -22,6 +22,8 @@ VERBS = {
     "chat": ("p2pnode.cli.chat", "Talk with a contact, line by line."),
     "courier": ("p2pnode.cli.courier", "Carry envelopes as files, on a stick or in a folder."),
     "status": ("p2pnode.cli.status", "Tell how the node is."),
+    "peers": ("p2pnode.cli.peers", "Tell who is here, who was met, what waits for them."),
+    "unlock": ("p2pnode.cli.unlock", "Open the vault of a node that only carries."),
     "why": ("p2pnode.cli.why", "Tell where a message is, and why."),
     "completion": ("p2pnode.cli.completion", "Print a shell's completion script."),
     "version": ("p2pnode.cli.version", "Print the version."),

@@ -39,7 +39,11 @@ class Clock:
         """Return the clock that goes on from what was kept (see KEPT), or a new one."""
         if kept is None or len(kept) != 16:
             return cls(began=0, wall=wall)
-        node, then = int.from_bytes(kept[:8], "big"), int.from_bytes(kept[8:], "big")
+        return cls.after(int.from_bytes(kept[:8], "big"), int.from_bytes(kept[8:], "big"), wall)
+
+    @classmethod
+    def after(cls, node: int, then: int, wall: Callable[[], int] = wall_time) -> "Clock":
+        """Return the clock that goes on from a node time; then: the wall time at that moment."""
         return cls(began=node + min(max(0, wall() - then), LONGEST_SLEEP), wall=wall)
 
     def now(self) -> Moment:

@@ -34,6 +34,10 @@ LONGEST_WAIT_UNSEEN = 600.0
 STRANGER_WAIT = 300.0
 """Seconds after which a stranger is tried again, unless something changes here before."""
 
+FRIEND_WAIT = 10.0
+"""Seconds after which a node that runs locked tries a friend again whose link has ended: the other
+side, which knows whom it deals with, sees to it that only one link stands."""
+
 Run = Callable[[LinkTask], Awaitable[None]]
 
 
@@ -165,9 +169,13 @@ class Dialer:
                     await self._pause(min(FIRST_WAIT * 2**failures, longest))
                     continue
                 failures = 0
-                if link.device is not None:
-                    place.device = link.device.id
+                friend = link.device or link.carrier
+                if friend is not None:
+                    place.device = friend.id
                     await self._pause(FIRST_WAIT)
+                elif link.exchange is not None:
+                    place.device = None
+                    await self._pause(FRIEND_WAIT)
                 elif link.pairing is not None:
                     await self._while_paired(link.pairing)
                     place.tried = -1  # it may have broken off
@@ -183,7 +191,7 @@ class Dialer:
         a contact, or with somebody else who is there now.
         """
         while place.device is not None:
-            link = self._peers.by_device.get(place.device)
+            link = self._peers.with_device(place.device)
             if link is None:
                 return
             if self._peers.pairings and place.tried != self._changes:

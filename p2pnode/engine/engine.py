@@ -11,20 +11,23 @@ import trio
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.couriers import Couriers
 from p2pnode.engine.dialer import Dialer
-from p2pnode.engine.link_task import REFUSED_ASKED, Context, LinkTask
+from p2pnode.engine.link_task import Context, LinkTask
 from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
-from p2pnode.engine.peers import Device, Peers
+from p2pnode.engine.peers import Carrier, Device, Peers
+from p2pnode.engine.reconciling import Checkpoints
+from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
 from p2pnode.errors import LocalError, P2PNodeError, RemoteError, StoreError
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
 from p2pnode.logs import traced
 from p2pnode.protocol import limits
-from p2pnode.protocol.asked import Asked
+from p2pnode.protocol.asked import REFUSED_ASKED, Asked
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import envelope_id
 from p2pnode.protocol.identity import Own
+from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.messages import (
     Accepted,
     Addresses,
@@ -35,7 +38,7 @@ from p2pnode.protocol.link.messages import (
     Want,
 )
 from p2pnode.spi.transport import Address, Channel, Courier, Transport
-from p2pnode.turns import asks, effects
+from p2pnode.turns import asks, carry, effects
 from p2pnode.turns.links import Known
 from p2pnode.turns.stores import Stores
 
@@ -61,7 +64,11 @@ REFUSED_STORE = 2
 
 
 class Engine:
-    """One running node. `run` serves until cancelled."""
+    """One running node. `run` serves until cancelled.
+
+    carry_pass: 32 bytes told to contacts, or b"". locked: contacts are known by that pass alone;
+    the vault is an empty one, and only custody is real.
+    """
 
     def __init__(
         self,
@@ -73,9 +80,13 @@ class Engine:
         *,
         random: Random,
         inline: bool = False,
+        carry_pass: bytes = b"",
+        locked: bool = False,
     ) -> None:
         self.clock = clock
         self.peers = Peers()
+        if locked:
+            self.peers.own_pass = keys.of_pass(carry_pass, holder=True)
         self.listeners = Listeners()
         self.owner = Owner(
             stores,
@@ -92,7 +103,22 @@ class Engine:
         simplex = [one for one in transports if isinstance(one, Courier)]
         self.couriers = Couriers(simplex, self.owner)
         self.transports = Transports(duplex, self._dialer, self.owner, self._incoming, random)
-        self._context = Context(self.owner, self.peers, entropy, random, self.pairings, self)
+        self._context = Context(
+            self.owner,
+            self.peers,
+            entropy,
+            random,
+            self.pairings,
+            self,
+            Workshop(entropy, inline=inline),
+            Checkpoints(),
+            strangers=carry.slot(stores.vault, carry.STRANGERS),
+            everyone=stores.carry.who == "everyone",
+            carry_pass=b"" if locked else carry_pass,
+            inline=inline,
+        )
+        self._examined = False
+        self._examine_from = carry.examined(stores.vault)
         self._numbers = count(1)
         self._asked = Asked()
         self._unspread = trio.Event()
@@ -119,6 +145,7 @@ class Engine:
             nursery.start_soon(self.couriers.run)
             nursery.start_soon(self._keep_up)
             nursery.start_soon(self._spread)
+            nursery.start_soon(self._examine)
             task_status.started()
 
     def nearby(self, transport: str) -> int:
@@ -188,13 +215,13 @@ class Engine:
                 case effects.Push(device=device):
                     self._unspread.set()
                     link = self.peers.by_device.get(device)
-                    if link is not None and link.pump is not None:
-                        link.pump.push(effect)
+                    if link is not None and link.exchange is not None:
+                        link.exchange.push(effect)
                 case effects.Receipt(device=device, envelope=envelope):
                     receipts.setdefault(device, []).append(envelope)
                     self._unspread.set()
-                case effects.Carried(link=number, envelope=envelope):
-                    self._offer_to_others(number, envelope)
+                case effects.Carried():
+                    self._offer_to_others(effect)
                     self._unspread.set()
                 case effects.Tell(link=number, message=Accepted(ids=ids)):
                     accepted.setdefault(number, []).extend(ids)
@@ -210,6 +237,8 @@ class Engine:
                 case effects.KeyStepped(device=device, key=key):
                     if device in self.peers.keys:
                         self.peers.keys[device] = (self.peers.keys[device][0], key)
+                case effects.PassKept(device=device, secret=secret):
+                    self._pass_kept(device, secret)
                 case effects.PeersChanged():
                     refresh = True
                 case effects.Paired() | effects.PairedMutually():
@@ -220,8 +249,11 @@ class Engine:
             if device in self.peers.by_device:
                 self.peers.by_device[device].tell(Receipts(tuple(opened)))
         for number, held in accepted.items():
-            if number in self.peers.links:
-                self.peers.links[number].tell(Accepted(tuple(held)))
+            link = self.peers.links.get(number)
+            if link is not None:
+                link.tell(Accepted(tuple(held)))
+                if link.exchange is not None:
+                    link.exchange.told(held)
         for one in paired:
             if isinstance(one, effects.Paired):
                 self.pairings.paired(one.contact, one.account, one.name)
@@ -241,20 +273,21 @@ class Engine:
         if others:
             self.peers.links[number].tell(Refused(REFUSED_ASKED, others))
 
-    def _offer_to_others(self, number: int | None, envelope: EnvelopeId) -> None:
+    def _offer_to_others(self, new: effects.Carried) -> None:
         """Offer what has come into custody on the links it did not come by, in random order."""
-        links = [link for link in self.peers.by_device.values() if link.number != number]
+        links = [link for link in self.peers.links.values() if link.number != new.link]
         self._random.shuffle(links)
         for link in links:
-            if link.pump is not None and not link.metered:
-                link.pump.carry(envelope)
+            if link.exchange is not None:
+                link.exchange.carry(new.envelope, new.source)
 
     def _perform_rare(self, effect: effects.Effect) -> None:
         assert self._nursery is not None
         match effect:
             case effects.Cut(device=device):
-                if device in self.peers.by_device:
-                    self.peers.by_device[device].end()
+                standing = self.peers.with_device(device)
+                if standing is not None:
+                    standing.end()
             case effects.LaneOpened(lane=lane):
                 self._nursery.start_soon(self.transports.open, Lane(lane))
             case effects.LaneRevoked(lane=lane):
@@ -301,12 +334,37 @@ class Engine:
 
     # Timers ------------------------------------------------------------------------------------
 
+    async def keep(self) -> None:
+        """Run an upkeep turn."""
+        await self.owner.ask(asks.Upkeep(self._examined))
+
     async def _refresh(self) -> None:
         known: Known = await self.owner.ask(asks.GetPeers())
         self.peers.keys = {
-            device: (Device(device, contact), key) for device, contact, key in known.devices
+            device: (Device(device, contact), key) for device, contact, key, _ in known.devices
+        }
+        self.peers.passes = {
+            device: (Carrier(device, contact), keys.of_pass(secret, holder=False))
+            for device, contact, _, secret in known.devices
+            if secret
         }
         self.peers.mutual = {pairing: (key, done) for pairing, key, done in known.pairings}
+
+    def _pass_kept(self, device: DeviceId, secret: bytes) -> None:
+        if device in self.peers.keys:
+            known = self.peers.keys[device][0]
+            key = keys.of_pass(secret, holder=False)
+            self.peers.passes[device] = Carrier(known.id, known.contact), key
+
+    async def _examine(self) -> None:
+        """Open what came into custody while the vault was locked."""
+        reached: int | None = self._examine_from
+        try:
+            while reached is not None:
+                reached = await self.owner.ask(asks.Examine(reached))
+            self._examined = True
+        except LocalError as error:
+            self.listeners.warn(error)
 
     async def _spread(self) -> None:
         while True:
@@ -327,7 +385,7 @@ class Engine:
         while True:
             await trio.sleep(UPKEEP_EVERY * self._random.uniform(0.8, 1.2))
             try:
-                await self.owner.ask(asks.Upkeep())
+                await self.keep()
             except LocalError as error:
                 self.listeners.warn(error)
             await self.pairings.expire()

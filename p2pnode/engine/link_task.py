@@ -7,10 +7,12 @@ from typing import Protocol
 import trio
 
 from p2pnode.engine.clock import milliseconds
+from p2pnode.engine.exchange import Exchange
 from p2pnode.engine.owner import Owner
-from p2pnode.engine.peers import Device, OpenPairing, Peers
-from p2pnode.engine.pump import Outgoing, Pump
-from p2pnode.engine.reconciling import Reconciling
+from p2pnode.engine.peers import Carrier, Device, Friend, OpenPairing, Peers, Ref
+from p2pnode.engine.pump import Outgoing
+from p2pnode.engine.reconciling import Checkpoints
+from p2pnode.engine.trade import Trade, Workshop
 from p2pnode.errors import ChannelClosed, LocalError, RemoteError
 from p2pnode.ids import DeviceId
 from p2pnode.protocol import limits
@@ -18,18 +20,15 @@ from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.link import effects
 from p2pnode.protocol.link.machine import Link
 from p2pnode.protocol.link.messages import (
-    Accepted,
+    FEATURE_CARRIES,
     Addresses,
     Bye,
+    CarryPass,
     EnvelopeOut,
     Hello,
     LinkMessage,
-    Offer,
     PairingMessage,
     Receipts,
-    Reconcile,
-    Refused,
-    Want,
 )
 from p2pnode.spi.transport import Channel
 from p2pnode.turns import asks
@@ -48,10 +47,10 @@ MAX_CHARGES = 64
 STRANGER_STAYS = (20.0, 40.0)
 """Seconds a link with a stranger stays, at random, so that its end tells nothing."""
 
-LINK_VERSION = 1
+MAX_STRANGERS = 16
+"""Links with strangers at once; one more ends the oldest, so that contacts always find room."""
 
-REFUSED_ASKED = 3
-"""Refusal code: another link is bringing the envelope just now."""
+LINK_VERSION = 1
 
 
 class PairingDesk(Protocol):
@@ -80,7 +79,11 @@ class Reach(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every link needs."""
+    """What every link needs.
+
+    strangers: the slot all strangers share. everyone: whether this node carries for them.
+    carry_pass: what contacts are told, to know this node by while it is locked; b"" for nothing.
+    """
 
     owner: Owner
     peers: Peers
@@ -88,18 +91,26 @@ class Context:
     random: Random
     pairings: PairingDesk
     reach: Reach
+    workshop: Workshop
+    checkpoints: Checkpoints
+    strangers: bytes
+    everyone: bool
+    carry_pass: bytes
+    inline: bool
 
 
 class LinkTask:
-    """Runs one link. `device` is set once a contact's device is recognised."""
+    """Runs one link. `peer` is set once who is there has been recognised and greeted; `exchange`
+    with it, where envelopes are exchanged."""
 
     def __init__(
         self, number: int, channel: Channel, context: Context, *, transport: str, initiator: bool
     ) -> None:
         self.number = number
         self.transport = transport
-        self.device: Device | None = None
-        self.pairing: OpenPairing | None = None
+        self.peer: Ref | None = None
+        self.stranger = False
+        self.exchange: Exchange | None = None
         self.established_at = 0.0
         self.ended = trio.Event()
         self._channel = channel
@@ -114,8 +125,7 @@ class LinkTask:
         )
         sending, self._waiting = trio.open_memory_channel[bytes | LinkMessage](OUTGOING)
         self.outgoing = Outgoing(sending)
-        self.pump: Pump | None = None
-        self._reconciling: Reconciling | None = None
+        self._trade: Trade | None = None
         self._charges = 0
         self._baselines: dict[DeviceId, Baseline] | None = None
         self._scope = trio.CancelScope()
@@ -136,9 +146,19 @@ class LinkTask:
         return self._initiator
 
     @property
-    def stranger(self) -> bool:
-        """Whether the link stands, with nobody known."""
-        return self.established and self.device is None and self.pairing is None
+    def device(self) -> Device | None:
+        """The contact's device at the other end, with its vault open."""
+        return self.peer if isinstance(self.peer, Device) else None
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """The contact's device at the other end, with its vault locked."""
+        return self.peer if isinstance(self.peer, Carrier) else None
+
+    @property
+    def pairing(self) -> OpenPairing | None:
+        """The open pairing whose other side is at the other end."""
+        return self.peer if isinstance(self.peer, OpenPairing) else None
 
     @property
     def established(self) -> bool:
@@ -242,14 +262,49 @@ class LinkTask:
             case Device():
                 await self._greet(peer, nursery)
             case OpenPairing():
-                self.pairing = peer
+                self.peer = peer
                 await self.outgoing.send(Hello(LINK_VERSION, 0, ()))
                 await self._context.pairings.link_up(peer, self)
-            case _:
+            case Carrier() | Friend():
                 await self.outgoing.send(Hello(LINK_VERSION, 0, ()))
-                self._scope.deadline = trio.current_time() + self._context.random.uniform(
-                    *STRANGER_STAYS
-                )
+                self._befriend(peer, nursery)
+            case _:
+                await self._meet_stranger(nursery)
+
+    async def _meet_stranger(self, nursery: trio.Nursery) -> None:
+        """Stay for a while; trade where both sides carry for everyone."""
+        context = self._context
+        self.stranger = True
+        self.longer(context.random.uniform(*STRANGER_STAYS))
+        doomed = context.peers.too_many_strangers(MAX_STRANGERS)
+        if doomed is not None:
+            doomed.end()
+        carries = context.everyone and not self.metered
+        await self.outgoing.send(Hello(LINK_VERSION, FEATURE_CARRIES if carries else 0, ()))
+        self._trade = Trade(
+            self.number,
+            context.owner,
+            context.workshop,
+            self.outgoing,
+            context.random,
+            handshake=self.handshake_hash,
+            initiator=self._initiator,
+            carries=carries,
+            longer=self.longer,
+        )
+        if carries:
+            nursery.start_soon(self._guarded_give, self._trade)
+
+    async def _guarded_give(self, trade: Trade) -> None:
+        """Give to a stranger; that it ends does not end the link, which may still be given to."""
+        try:
+            await trade.give()
+        except (ChannelClosed, LocalError):
+            self.end()
+
+    def longer(self, seconds: float) -> None:
+        """Let a stranger's link stay for so many seconds from now on."""
+        self._scope.deadline = trio.current_time() + seconds
 
     async def _greet(self, device: Device, nursery: trio.Nursery) -> None:
         """Say hello to a contact, tell what is owed, and start its envelopes flowing."""
@@ -263,70 +318,61 @@ class LinkTask:
         told = await self._context.reach.told_to(greeting.lane)
         if told.entries:
             await self.outgoing.send(told)
-        self.device = device
-        doomed = self._context.peers.register(self, device, trio.current_time())
-        if doomed is not None:
-            doomed.end()
-        if doomed is not self:
-            random = self._context.random
-            pump = self.pump = Pump(owner, device.id, self.outgoing, random)
-            nursery.start_soon(self._guarded, nursery, pump.run)
-            self._reconciling = Reconciling(
-                owner, self._context.entropy, random, self.outgoing, pump
-            )
-            if self._initiator and not self.metered:
-                nursery.start_soon(self._guarded, nursery, self._reconciling.run)
+        if self._context.carry_pass:
+            await self.outgoing.send(CarryPass(self._context.carry_pass))
+        self._befriend(device, nursery)
+
+    def _befriend(self, friend: Device | Carrier | Friend, nursery: trio.Nursery) -> None:
+        """Exchange envelopes, unless another link with the same device does."""
+        context = self._context
+        self.peer = friend
+        if not isinstance(friend, Friend):
+            doomed = context.peers.register(self, friend, trio.current_time())
+            if doomed is not None:
+                doomed.end()
+            if doomed is self:
+                return
+        known = None if isinstance(friend, Friend) else friend.id
+        exchange = self.exchange = Exchange(
+            self.number,
+            friend,
+            context.owner,
+            context.entropy,
+            context.random,
+            self.outgoing,
+            context.checkpoints.of(known),
+            transport=self.transport,
+            metered=self.metered,
+            strangers=context.strangers,
+            inline=context.inline,
+        )
+        nursery.start_soon(self._guarded, nursery, exchange.pump.run)
+        if self._initiator and not self.metered:
+            nursery.start_soon(self._guarded, nursery, exchange.reconciling.run)
 
     async def _received(self, message: LinkMessage) -> None:
+        if isinstance(message, Bye):
+            raise ChannelClosed
+        if self._trade is not None:
+            await self._trade.receive(message)
+        elif self.exchange is None or not await self.exchange.receive(message):
+            await self._received_else(message)
+
+    async def _received_else(self, message: LinkMessage) -> None:
         owner, device = self._context.owner, self.device
         match message:
-            case EnvelopeOut(age=age, raw=raw):
-                await owner.post(
-                    asks.Arrived(
-                        self.number,
-                        device.id if device else None,
-                        device.contact if device else None,
-                        age,
-                        raw,
-                    )
-                )
-            case Bye():
-                raise ChannelClosed
-            case PairingMessage(raw=raw):
-                if self.pairing is not None:
-                    await self._context.pairings.message(self.pairing, self, raw)
-                elif device is not None:
-                    await owner.post(asks.Confirm(self.number, device.id, raw))
-            case Offer(ids=ids) if device is not None:
-                await owner.post(asks.Offered(self.number, device.id, ids))
-            case _ if device is not None:
-                await self._from_contact(device, message)
-            case _:
-                pass  # a stranger has nothing to say here
-
-    async def _from_contact(self, device: Device, message: LinkMessage) -> None:
-        owner, pump = self._context.owner, self.pump
-        match message:
-            case Receipts(ids=ids):
-                await owner.post(asks.Acknowledged(device.id, ids, True, self.transport))
-                if pump is not None:
-                    pump.answered(ids)
-            case Accepted(ids=ids):
-                await owner.post(asks.Acknowledged(device.id, ids, False, self.transport))
-                if pump is not None:
-                    pump.answered(ids)
-            case Refused(code=code, ids=ids) if pump is not None:
-                pump.answered(ids)
-                if code == REFUSED_ASKED:
-                    pump.again_later()
-            case Want(ids=ids) if pump is not None:
-                pump.wanted(ids)
-            case Hello(statements=statements) if statements and self._baselines:
+            case EnvelopeOut(age=age, raw=raw) if self.pairing is not None:
+                await owner.post(asks.Arrived(self.number, None, None, age, raw))
+            case PairingMessage(raw=raw) if self.pairing is not None:
+                await self._context.pairings.message(self.pairing, self, raw)
+            case PairingMessage(raw=raw) if device is not None:
+                await owner.post(asks.Confirm(self.number, device.id, raw))
+            case Hello(statements=statements) if device and statements and self._baselines:
                 await owner.post(asks.Stated(device.id, statements, self._baselines[device.id]))
-            case Reconcile(raw=raw) if self._reconciling is not None and not self.metered:
-                await self._reconciling.receive(raw)
-            case Addresses():
+            case Addresses() if device is not None:
                 await owner.post(asks.Told(device.id, message))
+            case CarryPass(secret=secret) if device is not None:
+                await owner.post(asks.PassTold(device.id, secret))
             case _:
                 pass  # kept for later versions
 

@@ -29,7 +29,20 @@ class OpenPairing:
     id: PairingId
 
 
-Ref = Device | OpenPairing
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A contact's device that runs with its vault locked: it showed the carry pass it gave us."""
+
+    id: DeviceId
+    contact: ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class Friend:
+    """Whoever shows this node's own carry pass while its vault is locked."""
+
+
+Ref = Device | OpenPairing | Carrier | Friend
 
 
 @dataclass
@@ -37,10 +50,13 @@ class Peers:
     """The recognisable, the linked, and a count of what was refused."""
 
     keys: dict[DeviceId, tuple[Device, LinkKey]] = field(default_factory=dict)
+    passes: dict[DeviceId, tuple[Carrier, LinkKey]] = field(default_factory=dict)
+    own_pass: LinkKey | None = None
     pairings: dict[PairingId, LinkKey] = field(default_factory=dict)
     mutual: dict[PairingId, tuple[LinkKey, bool]] = field(default_factory=dict)
     links: "dict[int, LinkTask]" = field(default_factory=dict)
     by_device: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
+    by_carrier: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
 
     def candidates(self) -> list[Candidate]:
@@ -50,6 +66,9 @@ class Peers:
         last, because whoever is a contact there too shall be met as one.
         """
         found = [Candidate(ref=ref, key=key, rank=1) for ref, key in self.keys.values()]
+        found += [Candidate(ref=carrier, key=key) for carrier, key in self.passes.values()]
+        if self.own_pass is not None:
+            found.append(Candidate(ref=Friend(), key=self.own_pass))
         for pairing, key in self.pairings.items():
             found.append(Candidate(ref=OpenPairing(pairing), key=key, rank=2))
         for pairing, (key, done) in self.mutual.items():
@@ -69,19 +88,32 @@ class Peers:
         links = (link for link in self.links.values() if link.pairing == pairing)
         return next((link for link in links if not link.ended.is_set()), None)
 
-    def register(self, link: "LinkTask", device: Device, now: float) -> "LinkTask | None":
+    def with_device(self, device: DeviceId) -> "LinkTask | None":
+        """Return the link with a device, be its vault open or locked."""
+        return self.by_device.get(device) or self.by_carrier.get(device)
+
+    def register(self, link: "LinkTask", peer: Device | Carrier, now: float) -> "LinkTask | None":
         """Make `link` the one with its device; return the link that must end, if any."""
-        other = self.by_device.get(device.id)
+        links = self.by_device if isinstance(peer, Device) else self.by_carrier
+        other = links.get(peer.id)
         if other is not None and not replaces(link, other, now):
             return link
-        self.by_device[device.id] = link
+        links[peer.id] = link
         return other
 
     def forget(self, link: "LinkTask") -> None:
         """Take a link that has ended off the lists."""
         self.links.pop(link.number, None)
-        if link.device is not None and self.by_device.get(link.device.id) is link:
-            del self.by_device[link.device.id]
+        for links in (self.by_device, self.by_carrier):
+            for device in [device for device, one in links.items() if one is link]:
+                del links[device]
+
+    def too_many_strangers(self, most: int) -> "LinkTask | None":
+        """Return the oldest of the links with strangers when more than `most` stand."""
+        strangers = [link for link in self.links.values() if link.stranger]
+        if len(strangers) <= most:
+            return None
+        return min(strangers, key=lambda link: link.established_at)
 
 
 def replaces(link: "LinkTask", other: "LinkTask", now: float) -> bool:

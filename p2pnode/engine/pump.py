@@ -1,5 +1,5 @@
 """Sends envelopes over one link: a device's own new ones at once, its waiting ones page by page,
-and what is carried for others after those.
+and what is carried for others after those, in turn from all sources.
 
 What waits is offered by id first, because the other side may have it from an earlier link. At most
 `MAX_IN_FLIGHT` envelopes are sent and not yet answered, so a slow peer costs no memory here.
@@ -7,7 +7,6 @@ What waits is offered by id first, because the other side may have it from an ea
 
 import math
 from collections.abc import Iterable
-from itertools import islice
 from random import Random
 
 import trio
@@ -17,6 +16,7 @@ from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.asked import PATIENCE
+from p2pnode.protocol.custody import Waiting
 from p2pnode.protocol.link.messages import EnvelopeOut, LinkMessage, Offer
 from p2pnode.turns.asks import Backlog, Fetch, FetchCarried
 from p2pnode.turns.effects import Push
@@ -42,14 +42,23 @@ MAX_CARRIED = 65_536
 
 
 class Pump:
-    """One link's outgoing envelopes. `send` waits while the link is busy; `try_send` does not."""
+    """One link's outgoing envelopes.
+
+    device: whose own mail goes first; None where there is none to send, only what is carried.
+    strangers: the slot whose envelopes come last.
+    """
 
     def __init__(
-        self, owner: Owner, device: DeviceId, outgoing: "Outgoing", random: Random
+        self,
+        owner: Owner,
+        device: DeviceId | None,
+        outgoing: "Outgoing",
+        random: Random,
+        strangers: bytes,
     ) -> None:
         self._owner = owner
         self._random = random
-        self._fresh: dict[EnvelopeId, None] = {}
+        self._fresh = Waiting(strangers, MAX_CARRIED)
         self._again = math.inf
         self._device = device
         self._outgoing = outgoing
@@ -85,17 +94,10 @@ class Pump:
         self._wanted = [envelope for envelope in ids if envelope in self._offered]
         self._answered.set()
 
-    def carry(self, envelope: EnvelopeId) -> None:
-        """Offer an envelope that has just come into custody."""
-        if len(self._fresh) < MAX_CARRIED:
-            self._fresh[envelope] = None
-            self._more.set()
-
-    def lacks(self, ids: Iterable[EnvelopeId]) -> None:
-        """Offer carried envelopes that the other side is known to lack: since the comparison it may
-        have got them from somebody else."""
-        room = MAX_CARRIED - len(self._fresh)
-        self._fresh.update(dict.fromkeys(islice(ids, room)))
+    def carry(self, envelope: EnvelopeId, source: bytes) -> None:
+        """Offer an envelope that has just come into custody, or that the other side was found to
+        lack: since then it may have got it from somebody else."""
+        self._fresh.add(envelope, source)
         self._more.set()
 
     def again_later(self) -> None:
@@ -106,7 +108,7 @@ class Pump:
     async def run(self) -> None:
         """Send until cancelled. Raises ChannelClosed when the other side stops answering."""
         while True:
-            page = await self._owner.ask(Backlog(self._device, self._reached, PAGE))
+            page = await self._own_page()
             if page:
                 await self._offer([envelope for _, envelope in page], Fetch)
                 self._reached = max(self._reached, page[-1][0])
@@ -117,7 +119,9 @@ class Pump:
             if self._fresh:
                 if len(self._fresh) < PAGE:  # a full page is mixed enough
                     await trio.sleep(self._random.uniform(*GATHER))
-                await self._offer(self._mixed(), FetchCarried)
+                found = self._fresh.take(PAGE)
+                self._random.shuffle(found)  # the newest shall not stand out
+                await self._offer(found, FetchCarried)
             else:
                 with trio.move_on_at(self._again):
                     await self._more.wait()
@@ -125,13 +129,15 @@ class Pump:
                     self._again = math.inf
                     self._reached = 0
 
-    def _mixed(self) -> list[EnvelopeId]:
-        """Take some ids off the queue, in random order: the newest shall not stand out."""
-        ids = list(islice(self._fresh, PAGE))
-        for one in ids:
-            del self._fresh[one]
-        self._random.shuffle(ids)
-        return ids
+    async def _own_page(self) -> list[tuple[int, EnvelopeId]]:
+        """Return the next own envelopes for the device; where there is none, none."""
+        if self._device is None:
+            await trio.lowlevel.checkpoint()
+            return []
+        page: list[tuple[int, EnvelopeId]] = await self._owner.ask(
+            Backlog(self._device, self._reached, PAGE)
+        )
+        return page
 
     async def _offer(self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]") -> None:
         fresh = [envelope for envelope in ids if envelope not in self._in_flight]

@@ -26,8 +26,8 @@ def command(
     no_passphrase: bool,
 ) -> None:
     """Make your identity: an account, this device's keys, and an encrypted store."""
+    from p2pnode.cli import secrets
     from p2pnode.config import load
-    from p2pnode.local import secrets
     from p2pnode.node import create_home
 
     if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from p2pnode.ids import EnvelopeId
 
+REFUSED_ASKED = 3
+"""Refusal code: another link is bringing the envelope just now."""
+
 PATIENCE = 10
 """Seconds in which what was asked of one peer is not asked of another."""
 

@@ -5,10 +5,13 @@ everybody welcome may store. When there is none, strangers make room first, then
 so that a source that floods pushes out its own envelopes and nobody else's (max-min fairness).
 """
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+
+from p2pnode.ids import EnvelopeId
 
 Kind = Literal["own", "contact", "stranger"]
 """Whom an envelope came from: this node itself, a contact's link, or somebody unknown."""
@@ -35,6 +38,20 @@ RECEIPTS: dict[Origin, tuple[int, int]] = {
 }
 """Seconds, from and to, that a receipt waits for the author's own link before it is written for
 carriers, together with those that came meanwhile."""
+
+
+STRANGERS_LATER: dict[Origin, int] = {"fast": 300, "balanced": 3_600, "hide": 6 * 3_600}
+"""Seconds an envelope has been here before strangers may get it."""
+
+STRANGERS_SEE = 256
+"""Carried envelopes that strangers get to see at one time, wherever they meet this node."""
+
+STRANGERS_EPOCH = 6 * 3_600
+"""Seconds after which strangers see others."""
+
+TOKENS = (3_600, 12 * 3_600)
+"""Seconds, from and to, after a receipt until its author tells carriers that the envelope has come,
+where it does: apart from the receipt, so that the two are not matched."""
 
 
 class CarryPolicy(msgspec.Struct, frozen=True):
@@ -122,3 +139,49 @@ def victim(found: Iterable[Candidate], *, age: int, size: int, older: bool) -> C
     if worst is None or (older and weight(worst.age, worst.size) <= weight(age, size)):
         return None
     return worst
+
+
+class Waiting:
+    """Envelopes that wait to be offered on one link, taken in turn from all sources.
+
+    Within a source they keep their order: a recipient keeps only so many keys for what it has not
+    seen. A source that floods waits for itself, and strangers' envelopes wait for everybody's.
+    """
+
+    def __init__(self, strangers: bytes, limit: int) -> None:
+        self._strangers = strangers
+        self._limit = limit
+        self._ids: set[EnvelopeId] = set()
+        self._by_source: dict[bytes, deque[EnvelopeId]] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, envelope: EnvelopeId, source: bytes) -> None:
+        """Let an envelope wait; again is harmless. At the limit the source that has most waiting
+        loses its newest: the next reconciliation finds it."""
+        if envelope in self._ids:
+            return
+        if len(self._ids) >= self._limit:
+            longest = max(self._by_source.values(), key=len)
+            if len(self._by_source.get(source, ())) >= len(longest):
+                return
+            self._ids.discard(longest.pop())
+        self._ids.add(envelope)
+        self._by_source.setdefault(source, deque()).append(envelope)
+
+    def take(self, count: int) -> list[EnvelopeId]:
+        """Take up to `count` off, one of each source after the other."""
+        found: list[EnvelopeId] = []
+        while self._ids and len(found) < count:
+            known = [source for source in self._by_source if source != self._strangers]
+            for source in known or [self._strangers]:
+                if len(found) == count:
+                    break
+                queue = self._by_source.pop(source)
+                one = queue.popleft()
+                self._ids.discard(one)
+                found.append(one)
+                if queue:  # goes to the back of the line
+                    self._by_source[source] = queue
+        return found

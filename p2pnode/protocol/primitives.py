@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256, BLAKE2b
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from nacl import bindings
+from nacl import bindings, pwhash
 from nacl.exceptions import CryptoError
 
 from p2pnode.errors import RemoteError
@@ -40,6 +40,11 @@ def prf(key: bytes, label: bytes, context: bytes = b"", *, size: int = 32) -> by
 def hkdf(salt: bytes, material: bytes, info: bytes, size: int) -> bytes:
     """Return `size` bytes of HKDF-SHA256 (RFC 5869)."""
     return HKDF(algorithm=SHA256(), length=size, salt=salt, info=info).derive(material)
+
+
+def argon2id(password: bytes, salt: bytes, *, passes: int, memory: int, size: int = 32) -> bytes:
+    """Return `size` bytes of Argon2id (RFC 9106) in one lane; salt is 16 bytes, memory in bytes."""
+    return pwhash.argon2id.kdf(size, password, salt, passes, memory)
 
 
 def x25519_public(private: bytes) -> bytes:

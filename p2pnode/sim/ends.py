@@ -5,13 +5,14 @@ same messages with their real sizes, the same reconciliation.
 """
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId
 from p2pnode.protocol import limits
+from p2pnode.protocol.custody import Waiting
 from p2pnode.protocol.link.messages import (
     Accepted,
+    Delivered,
     EnvelopeOut,
     Hello,
     LinkMessage,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 PAGE = 128
 CHUNK = 32
 GATHER = 0.3
+MAX_CARRIED = 65_536
 FRAME = 32
 """Bytes of a frame around each message: length, header and authentication."""
 
@@ -69,7 +71,7 @@ class End:
         self._offered: set[EnvelopeId] = set()
         self._fetch: type[asks.Fetch | asks.FetchCarried] = asks.Fetch
         self._to_send: dict[EnvelopeId, type[asks.Fetch | asks.FetchCarried]] = {}
-        self._fresh: dict[EnvelopeId, None] = {}
+        self._fresh = Waiting(node.strangers, MAX_CARRIED)
         self._gathering = False
         self._machine: Reconciler | None = None
 
@@ -105,11 +107,11 @@ class End:
             self._caught_up = False
             self.go_on()
 
-    def carry(self, envelope: EnvelopeId) -> None:
+    def carry(self, envelope: EnvelopeId, source: bytes) -> None:
         """Offer what has just come into custody, a little later and mixed with others."""
         if self.node.drops:
             return
-        self._fresh[envelope] = None
+        self._fresh.add(envelope, source)
         if not self._gathering:
             self._gathering = True
             self.node.world.at(self.node.world.now + GATHER, self._gathered)
@@ -134,9 +136,7 @@ class End:
             return
         self._caught_up = True
         if self._fresh and not self._gathering:
-            ids = list(islice(self._fresh, PAGE))
-            for one in ids:
-                del self._fresh[one]
+            ids = self._fresh.take(PAGE)
             self.node.world.random.shuffle(ids)
             self._offer(ids, asks.FetchCarried)
 
@@ -181,6 +181,9 @@ class End:
                 self._answered(ids)
             case Refused(ids=ids):
                 self._answered(ids)
+            case Delivered(pairs=pairs):
+                self.node.turn(asks.HaveCome(self.number, pairs))
+                self._answered([envelope for envelope, _ in pairs])
             case Reconcile(raw=raw):
                 self._reconciled(raw)
             case Hello(statements=statements) if statements:
@@ -207,11 +210,12 @@ class End:
                 case effects.SendReconcile(raw=raw):
                     self.send(Reconcile(raw))
                 case effects.ReadDigests():
-                    self._reconcile(machine.digests(self.node.turn(asks.GetLeaves())))
+                    self._reconcile(machine.digests(self.node.turn(asks.GetLeaves())[0]))
                 case effects.ReadIds(buckets=buckets):
                     self._reconcile(machine.ids(self.node.turn(asks.GetLeafIds(buckets))))
                 case effects.Found(they_lack=ids) if not self.node.drops:
-                    self._fresh.update(dict.fromkeys(self.node.turn(asks.Ordered(ids))))
+                    for envelope, source in self.node.turn(asks.Ordered(ids)):
+                        self._fresh.add(envelope, source)
                     self.go_on()
                 case _:
                     pass

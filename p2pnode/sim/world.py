@@ -15,7 +15,7 @@ from typing import Any
 from p2pnode.errors import LocalError, RemoteError
 from p2pnode.ids import ContactId, DeviceId, PairingId
 from p2pnode.protocol import identity
-from p2pnode.protocol.asked import Asked
+from p2pnode.protocol.asked import REFUSED_ASKED, Asked
 from p2pnode.protocol.custody import SEEN_COST, CarryPolicy
 from p2pnode.protocol.identity import Own
 from p2pnode.protocol.limits import BUCKETS
@@ -29,7 +29,7 @@ from p2pnode.sim.population import Message, Population
 from p2pnode.sim.scenario import Scenario
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
-from p2pnode.turns import asks, effects
+from p2pnode.turns import asks, carry, effects
 from p2pnode.turns.commit import commit
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
@@ -39,7 +39,6 @@ SPREAD_EVERY = 3.0
 SPREAD_ON = 0.05
 UPKEEP_EVERY = 3_600.0
 CODE_MINUTES = (EPOCH + 600) // 60
-REFUSED_ASKED = 3
 NONCE_AT = 34
 """Where an envelope's 24-byte nonce lies: after version, tag, lifetime and token hash."""
 
@@ -60,6 +59,7 @@ class SimNode:
         account = identity.new_account(self.entropy)
         self.own = Own(account, identity.new_device(account, self.entropy), self.name)
         initialise(self.stores.vault, self.own, self.entropy.take(32))
+        self.strangers = carry.slot(self.stores.vault, carry.STRANGERS)
         error = scenario.faults.clock_error
         self.clock_error = world.random.uniform(-error, error)
         self.drops = number in world.people.droppers
@@ -102,10 +102,10 @@ class SimNode:
                 for end in self.ends.values():
                     if end.number == number:
                         self._tell(end, message)
-            case effects.Carried(link=link, envelope=envelope):
+            case effects.Carried(link=link, envelope=envelope, source=source):
                 for end in self.ends.values():
                     if end.number != link:
-                        end.carry(envelope)
+                        end.carry(envelope, source)
                 self.world.carried(self)
                 self.spread_soon()
             case effects.Charge(reason=reason):

@@ -16,7 +16,8 @@ _link_decoder = msgspec.msgpack.Decoder(LinkKey)
 _addresses_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 _CONTACT = "id, account, name, hint, state, verified, created, expires, confirm, alice"
-_DEVICE = "id, contact, certificate, link, session, last_seen, stated_sent, stated_received, reset"
+_DEVICE = "id, contact, certificate, link, session, last_seen, stated_sent, stated_received"
+_DEVICE += ", reset, pass"
 
 
 def _contact(row: Row) -> ContactRow:
@@ -27,9 +28,9 @@ def _contact(row: Row) -> ContactRow:
 
 
 def _device(row: Row) -> DeviceRow:
-    id_, contact, certificate, link, session, seen, sent, received, reset = row
+    id_, contact, certificate, link, session, seen, sent, received, reset, carry = row
     key = decoded(_link_decoder, link)
-    return DeviceRow(id_, contact, certificate, key, session, seen, sent, received, reset)
+    return DeviceRow(id_, contact, certificate, key, session, seen, sent, received, reset, carry)
 
 
 class Contacts(Table):
@@ -114,7 +115,7 @@ class Devices(Table):
     def add(self, row: DeviceRow) -> None:
         """Add a device of a contact."""
         self._db.run(
-            f"INSERT INTO devices ({_DEVICE}) VALUES (?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO devices ({_DEVICE}) VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
                 row.id,
                 row.contact,
@@ -125,6 +126,7 @@ class Devices(Table):
                 row.stated_sent,
                 row.stated_received,
                 row.reset,
+                row.carry_pass,
             ),
         )
 
@@ -150,9 +152,20 @@ class Devices(Table):
         """Keep the link key as it stands now."""
         self._db.run("UPDATE devices SET link=? WHERE id=?", (_encoder.encode(link), id))
 
+    def set_pass(self, id: DeviceId, carry_pass: bytes) -> None:
+        """Keep how the device is recognised while its vault is locked."""
+        self._db.run("UPDATE devices SET pass=? WHERE id=?", (carry_pass, id))
+
     def set_seen(self, id: DeviceId, at: int) -> None:
-        """Note when a link with the device last stood."""
-        self._db.run("UPDATE devices SET last_seen=? WHERE id=?", (at, id))
+        """Note that a link with the device stands, and when."""
+        self._db.run("UPDATE devices SET last_seen=?, encounters=encounters+1 WHERE id=?", (at, id))
+
+    def encounters(self, contact: ContactId) -> int:
+        """Return how many links with a contact's devices there were."""
+        found: int = self._db.value(
+            "SELECT coalesce(sum(encounters), 0) FROM devices WHERE contact=?", (contact,)
+        )
+        return found
 
     def set_session(self, id: DeviceId, ref: SessionRef | None) -> None:
         """Say which session envelopes for the device are sealed with."""

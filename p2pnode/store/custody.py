@@ -29,6 +29,11 @@ _SECONDS = "CASE lifetime {} END".format(
     " ".join(f"WHEN {number} THEN {seconds}" for number, seconds in enumerate(limits.LIFETIMES))
 )
 
+_COUNTS = (
+    f"(tag IS NOT NULL OR token IS NULL AND (born > ?3 - {_SECONDS} OR first <= ?3 - {_SECONDS}))"
+)
+"""What need not be sent here; ?3 is the clock."""
+
 REMOVED_AT_ONCE = 512
 """Rows one `expire` removes of each kind at most, so that it never holds a turn up for long."""
 
@@ -80,11 +85,18 @@ class Custody:
     # Keeping -----------------------------------------------------------------------------------
 
     def has(self, id: EnvelopeId) -> bool:
-        """Tell whether an envelope is here or refused: it was here and its lifetime is over."""
+        """Tell whether an envelope is here or refused: it has come, or its lifetime is over."""
         row = self._db.row(
-            "SELECT tag IS NOT NULL, lifetime, first FROM envelopes WHERE id=?", (id,)
+            "SELECT tag IS NOT NULL OR token IS NOT NULL, lifetime, first FROM envelopes"
+            " WHERE id=?",
+            (id,),
         )
         return row is not None and bool(row[0] or self._over(row[1], row[2]))
+
+    def token(self, id: EnvelopeId) -> bytes | None:
+        """Return the token of an envelope that is known to have come."""
+        found: bytes | None = self._db.value("SELECT token FROM envelopes WHERE id=?", (id,))
+        return found
 
     def put(
         self,
@@ -104,7 +116,7 @@ class Custody:
         elapsed = self._advance(now)
         born = elapsed - age * HOUR
         known = self._db.row(
-            "SELECT ref, tag, born, first, source FROM envelopes WHERE id=?", (id,)
+            "SELECT ref, tag, born, first, source, token FROM envelopes WHERE id=?", (id,)
         )
         if known is None:
             ref = self._db.insert(
@@ -113,13 +125,13 @@ class Custody:
                 (id, tag, len(raw), lifetime, born, elapsed, source),
             )
         else:
-            ref, held, was_born, first, charged = known
+            ref, held, was_born, first, charged, token = known
             younger = min(max(born, was_born), first)
             if held is not None:
                 if younger > was_born:
                     self._db.run("UPDATE envelopes SET born=? WHERE ref=?", (younger, ref))
                 return
-            if self._over(lifetime, first):
+            if token is not None or self._over(lifetime, first):
                 return
             self._db.run(
                 "UPDATE envelopes SET tag=?, born=?, source=? WHERE ref=?",
@@ -139,13 +151,31 @@ class Custody:
             if row is not None:
                 self._drop(*row)
 
-    def expire(self, now: int) -> int:
-        """Let go of what has reached its lifetime; return how many. Forgets old ids as well.
+    def deliver(self, id: EnvelopeId, token: bytes) -> None:
+        """Let an envelope go for good, because its token says that it has come; what is unknown is
+        passed over."""
+        row = self._db.row("SELECT ref, size, source, tag FROM envelopes WHERE id=?", (id,))
+        if row is None:
+            return
+        ref, size, source, tag = row
+        if tag is not None:
+            self._drop(ref, size, source)
+        self._db.run("UPDATE envelopes SET token=? WHERE ref=?", (token, ref))
+        self._stale.add(leaf_of(id))
+
+    def kept_clock(self) -> tuple[int, int] | None:
+        """Return the time this store was last told in an `expire`, and the wall clock then."""
+        row = self._db.row("SELECT told, wall FROM clock WHERE told IS NOT NULL")
+        return None if row is None else (row[0], row[1])
+
+    def expire(self, now: int, wall: int = 0) -> int:
+        """Let go of what has reached its lifetime; return how many. Forgets old ids as well, and
+        keeps the clock (wall: Unix seconds).
 
         At most `REMOVED_AT_ONCE` of each lifetime; call again when that many went.
         """
         elapsed = self._advance(now)
-        self._db.run("UPDATE clock SET elapsed=?, told=?", (elapsed, now))
+        self._db.run("UPDATE clock SET elapsed=?, told=?, wall=?", (elapsed, now, wall))
         gone = 0
         for lifetime, seconds in enumerate(limits.LIFETIMES):
             for row in self._db.rows(
@@ -199,14 +229,42 @@ class Custody:
         )
         return [(ref, EnvelopeId(id_)) for ref, id_ in rows]
 
-    def ordered(self, ids: Iterable[EnvelopeId]) -> list[EnvelopeId]:
-        """Return those of the ids that are here, in the order in which they came."""
+    def tags(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return the next (row number, tag) after row `after`, in the order they came."""
+        rows = self._db.rows(
+            "SELECT ref, tag FROM envelopes WHERE ref>? AND tag IS NOT NULL ORDER BY ref LIMIT ?",
+            (after, limit),
+        )
+        return [(ref, tag) for ref, tag in rows]
+
+    def newest(self) -> int:
+        """Return the number of the newest row, 0 when there was none yet."""
+        found: int = self._db.value("SELECT coalesce(max(ref), 0) FROM envelopes")
+        return found
+
+    def ordered(self, ids: Iterable[EnvelopeId]) -> list[tuple[EnvelopeId, bytes]]:
+        """Return those of the ids that are here, with their sources, in the order they came."""
         found = []
         for id_ in ids:
-            ref = self._db.value("SELECT ref FROM envelopes WHERE id=? AND tag IS NOT NULL", (id_,))
-            if ref is not None:
-                found.append((ref, id_))
-        return [id_ for _, id_ in sorted(found)]
+            row = self._db.row(
+                "SELECT ref, source FROM envelopes WHERE id=? AND tag IS NOT NULL", (id_,)
+            )
+            if row is not None:
+                found.append((row[0], id_, row[1]))
+        return [(id_, source) for _, id_, source in sorted(found)]
+
+    def from_start(self, start: bytes, since: int, limit: int) -> list[EnvelopeId]:
+        """Return envelopes that have been here for `since` seconds, in the order of their ids from
+        `start` on and around: ids are hashes, so these are some at random that change little."""
+        found: list[EnvelopeId] = []
+        for span in ("id >= ?", "id < ?"):
+            rows = self._db.rows(
+                f"SELECT id FROM envelopes WHERE {span} AND tag IS NOT NULL AND first <= ?"
+                " ORDER BY id LIMIT ?",
+                (start, self._elapsed - since, limit - len(found)),
+            )
+            found += [EnvelopeId(id_) for (id_,) in rows]
+        return found
 
     def candidates(self, source: bytes, limit: int) -> list[Candidate]:
         """Return the oldest envelopes of a source: what could go when room is needed."""
@@ -231,6 +289,13 @@ class Custody:
                 most, most_slot = used, slot
         return Usage(total=total, source=own, strangers=theirs, most=most, most_slot=most_slot)
 
+    def used(self) -> dict[bytes, tuple[int, int]]:
+        """Return (envelopes, bytes charged) of each source."""
+        rows = self._db.rows(
+            f"SELECT source, count, bytes + seen * {SEEN_COST} FROM sources WHERE seen"
+        )
+        return {source: (count, size) for source, count, size in rows}
+
     def count_bytes(self) -> tuple[int, int]:
         """Return how many envelopes are here, and their bytes."""
         row = self._db.row("SELECT coalesce(sum(count), 0), coalesce(sum(bytes), 0) FROM sources")
@@ -245,7 +310,8 @@ class Custody:
 
         What is here counts, and what had to make room or has lived its lifetime here, so that
         nobody sends it again and again. What died of the age it was said to have does not: that may
-        have been a lie, and the next claim may be lower.
+        have been a lie, and the next claim may be lower. What has come does not either: whoever
+        offers it is told so.
         """
         for number in self._stale:
             self._leaves[number] = leaf(self._leaf(number))
@@ -264,9 +330,16 @@ class Custody:
         first = (number << 6).to_bytes(2)
         last = (number << 6 | 0x3F).to_bytes(2) + b"\xff" * 30
         rows = self._db.rows(
-            "SELECT id FROM envelopes WHERE id BETWEEN ?1 AND ?2 AND"
-            f" (tag IS NOT NULL OR born > ?3 - {_SECONDS} OR first <= ?3 - {_SECONDS}) ORDER BY id",
+            f"SELECT id FROM envelopes WHERE id BETWEEN ?1 AND ?2 AND {_COUNTS} ORDER BY id",
             (first, last, self._elapsed),
+        )
+        return [EnvelopeId(id_) for (id_,) in rows]
+
+    def recent(self, after: int, limit: int) -> list[EnvelopeId]:
+        """Return the ids after row `after` that need not be sent here, at most `limit`."""
+        rows = self._db.rows(
+            f"SELECT id FROM envelopes WHERE ref>?1 AND {_COUNTS} ORDER BY ref LIMIT ?2",
+            (after, limit, self._elapsed),
         )
         return [EnvelopeId(id_) for (id_,) in rows]
 

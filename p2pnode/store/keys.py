@@ -6,8 +6,6 @@ unnoticed. Without either, the key lies in the file as it is, for machines whose
 encrypted otherwise. A checksum over everything tells damage from a wrong passphrase.
 """
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,12 +17,12 @@ from p2pnode.errors import (
     RemoteError,
     StoreCorrupt,
     StoreError,
-    StoreFull,
     StoreTooNew,
     VaultLocked,
     WrongPassphrase,
 )
 from p2pnode.protocol import primitives
+from p2pnode.store.files import write_whole
 
 Kind = Literal["passphrase", "key-file", "none"]
 
@@ -118,7 +116,7 @@ def create(
     else:
         stored = key
     file = _File(encoded, stored, _checksum(encoded, stored))
-    _write(path, MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(file))
+    write_whole(path, MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(file))
     return key
 
 
@@ -220,26 +218,3 @@ def _affordable(head: _Head) -> bool:
         pwhash.argon2id.OPSLIMIT_MIN <= head.passes <= MAX_PASSES
         and pwhash.argon2id.MEMLIMIT_MIN <= head.memory <= MAX_MEMORY
     )
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Write a new file so that after a power cut it is whole or absent."""
-    draft = path.with_name(f"{path.name}.new")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        if error.errno == 28:
-            raise StoreFull("the disk is full, no key was kept", hint="Make room") from None
-        raise StoreError("the vault's key cannot be kept", why=str(error)) from None

@@ -17,13 +17,13 @@ EXPIRED_AT_ONCE = 256
 FORGOTTEN_AT_ONCE = 1_024
 """Ids `Opened.expire` forgets at most; they end in the order they came, so no index is needed."""
 
-_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread"
+_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread, token"
 
 
 def _outbox(row: Row) -> OutboxRow:
-    envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread = row
+    envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread, token = row
     return OutboxRow(
-        envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1, spread
+        envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1, spread, token
     )
 
 
@@ -36,7 +36,7 @@ class Outbox(Table):
         """Keep an envelope; return its row number, which is never used again."""
         dies = row.born + limits.LIFETIMES[row.lifetime] - row.age * 3600
         return self._db.insert(
-            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             (*msgspec.structs.astuple(row), dies),
         )
 
@@ -112,6 +112,34 @@ class Outbox(Table):
         if known:
             return None
         found: int = self._db.value("SELECT count(*) FROM carriers WHERE envelope=?", (ref,))
+        return found
+
+    def carriers(self, message: int) -> list[DeviceId]:
+        """Return the devices that have taken copies of a message's envelopes."""
+        rows = self._db.rows(
+            "SELECT DISTINCT carriers.device FROM carriers"
+            " JOIN outbox ON outbox.ref = carriers.envelope WHERE outbox.message=?",
+            (message,),
+        )
+        return [DeviceId(device) for (device,) in rows]
+
+    def to_contact(self, contact: ContactId) -> tuple[int, int | None]:
+        """Return how many messages to a contact are under way, and when the oldest was born."""
+        row = self._db.row(
+            "SELECT count(*), min(born) FROM outbox WHERE message IS NOT NULL AND device IN"
+            " (SELECT id FROM devices WHERE contact=?)",
+            (contact,),
+        )
+        assert row is not None  # an aggregate has one row
+        return row[0], row[1]
+
+    def carried_by(self, contact: ContactId) -> int:
+        """Return how many own envelopes under way a contact's devices have taken to carry."""
+        found: int = self._db.value(
+            "SELECT count(*) FROM carriers WHERE device IN"
+            " (SELECT id FROM devices WHERE contact=?)",
+            (contact,),
+        )
         return found
 
     def remove(self, envelope: EnvelopeId) -> None:
@@ -210,6 +238,39 @@ class Owed(Table):
         else:
             self._db.run(
                 "DELETE FROM owed WHERE device IN (SELECT id FROM devices WHERE contact=?)",
+                (contact,),
+            )
+
+
+class Tokens(Table):
+    """Tokens of own envelopes that have come, until carriers are told."""
+
+    TABLES = ("tokens",)
+
+    def add(self, envelope: EnvelopeId, device: DeviceId, token: bytes, due: int) -> None:
+        """Tell carriers when due that an envelope for a device has come."""
+        self._db.run(
+            "INSERT OR IGNORE INTO tokens (envelope, device, token, due) VALUES (?,?,?,?)",
+            (envelope, device, token, due),
+        )
+
+    def take_due(self, now: int) -> list[tuple[EnvelopeId, bytes]]:
+        """Return and forget what carriers are to know now."""
+        rows = self._db.rows("SELECT envelope, token FROM tokens WHERE due<=?", (now,))
+        self._db.run("DELETE FROM tokens WHERE due<=?", (now,))
+        return [(EnvelopeId(envelope), token) for envelope, token in rows]
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return nothing: tokens are secrets, and say nothing to a person."""
+        return {}
+
+    def erase(self, contact: ContactId | None) -> None:
+        """Delete those of a contact, or all."""
+        if contact is None:
+            self._clear()
+        else:
+            self._db.run(
+                "DELETE FROM tokens WHERE device IN (SELECT id FROM devices WHERE contact=?)",
                 (contact,),
             )
 

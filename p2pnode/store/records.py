@@ -52,7 +52,8 @@ class ContactRow(msgspec.Struct, frozen=True):
 class DeviceRow(msgspec.Struct, frozen=True):
     """A contact's device: certificate (as received), link key, session, and what it last stated.
 
-    reset: the encoded secrets that allow a session reset with this device.
+    reset: the encoded secrets that allow a session reset with this device. carry_pass: how it is
+    recognised while its vault is locked, b"" before it said so.
     """
 
     id: DeviceId
@@ -64,6 +65,7 @@ class DeviceRow(msgspec.Struct, frozen=True):
     stated_sent: int
     stated_received: int
     reset: bytes
+    carry_pass: bytes = b""
 
 
 class MessageRow(msgspec.Struct, frozen=True):
@@ -94,7 +96,8 @@ class OutboxRow(msgspec.Struct, frozen=True):
 
     device: whom it is for; None while only a pairing knows. lifetime: class 0..4. age: hours it
     claimed at birth. accepted: whether the recipient's own node has it. spread: when a copy goes
-    to carriers, unless it has come before; None when that was done.
+    to carriers, unless it has come before; None when that was done. token: what proves to carriers
+    that it has come.
     """
 
     envelope: EnvelopeId
@@ -107,6 +110,7 @@ class OutboxRow(msgspec.Struct, frozen=True):
     born: int
     accepted: bool
     spread: int | None = None
+    token: bytes = b""
 
 
 class EventRow(msgspec.Struct, frozen=True):

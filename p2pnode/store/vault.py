@@ -15,7 +15,7 @@ from p2pnode.store.events import Events
 from p2pnode.store.identity import Identity, Meta
 from p2pnode.store.messages import Messages, Traces
 from p2pnode.store.migrations import vault_0001
-from p2pnode.store.outbox import Opened, Outbox, Owed
+from p2pnode.store.outbox import Opened, Outbox, Owed, Tokens
 from p2pnode.store.pairings import Lanes, Pairings
 from p2pnode.store.private import Private
 from p2pnode.store.sessions import Sessions, Tags
@@ -41,6 +41,7 @@ class Vault:
         self.outbox = Outbox(database)
         self.opened = Opened(database)
         self.owed = Owed(database)
+        self.tokens = Tokens(database)
         self.traces = Traces(database)
         self.events = Events(database)
         self.pairings = Pairings(database)
@@ -89,6 +90,7 @@ class Vault:
             self.outbox,
             self.opened,
             self.owed,
+            self.tokens,
             self.messages,
             self.tags,
             self.sessions,

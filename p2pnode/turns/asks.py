@@ -24,7 +24,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An envelope came over a link; device and contact are None on links of strangers."""
+    """An envelope came over a link.
+
+    device: None where none has proved itself. contact: who is charged: a contact, FRIEND on links
+    of a locked node, None for strangers.
+    """
 
     link: LinkId
     device: DeviceId | None
@@ -35,6 +39,10 @@ class Arrived:
 
 BY_COURIER: LinkId = 0
 """Stands for a link in `Arrived` when an envelope came in a courier's file."""
+
+
+FRIEND = ContactId(b"a friend")
+"""Stands for whoever shows this node's carry pass: one of its contacts, it cannot tell which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +80,16 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A contact's device says that envelopes are durable there, or opened (`receipts`)."""
+    """A contact's device says that envelopes are durable there, or opened (`receipts`).
+
+    locked: it runs with its vault locked, and so took even what is for itself as a carrier.
+    """
 
     device: DeviceId
     ids: tuple[EnvelopeId, ...]
     receipts: bool
     transport: str
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class GetLeaves:
-    """The digests of all that is or was carried, for a reconciliation."""
+    """The digests of all that is or was carried, and the newest row, for a reconciliation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +176,48 @@ class GetLeafIds:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Which of these envelopes are carried, in the order they came: about that of their writing.
-
-    A recipient keeps only so many keys for what it has not seen yet.
-    """
+    """Which of these envelopes are carried, with their sources, in the order they came: about that
+    of their writing. A recipient keeps only so many keys for what it has not seen yet."""
 
     ids: tuple[EnvelopeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetRecent:
+    """The ids of what came into custody after row `after`, and the newest row now; at most `limit`
+    ids."""
+
+    after: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForStrangers:
+    """Which carried envelopes a stranger may get now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HaveCome:
+    """The other side of a link says that carried envelopes have come: (id, token) pairs."""
+
+    link: LinkId
+    pairs: tuple[tuple[EnvelopeId, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassTold:
+    """A device told how it is recognised while its vault is locked."""
+
+    device: DeviceId
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Open what came into custody while nobody could: after row `after`. Answers the last row
+    examined, None when there was nothing more."""
+
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +332,12 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """Time has passed: expire what is over, keep the clock."""
+    """Time has passed: expire what is over, keep the clock.
+
+    examined: everything in custody has been looked at with the vault open (see Examine).
+    """
+
+    examined: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +375,11 @@ Ask = (
     | CarriedIds
     | Couriered
     | FetchCarried
+    | GetRecent
+    | ForStrangers
+    | HaveCome
+    | PassTold
+    | Examine
     | GetLeaves
     | GetLeafIds
     | ShowMutual

@@ -4,14 +4,26 @@ Custody knows sources as slots alone; the key that makes them lies in the vault.
 """
 
 from p2pnode.ids import EnvelopeId
-from p2pnode.protocol.custody import ORIGINS, Admit, Kind, Refuse, judge, victim
+from p2pnode.protocol.custody import (
+    ORIGINS,
+    STRANGERS_EPOCH,
+    STRANGERS_LATER,
+    STRANGERS_SEE,
+    TOKENS,
+    Admit,
+    Kind,
+    Refuse,
+    judge,
+    victim,
+)
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.protocol.envelope import Outer, parse_untrusted
+from p2pnode.protocol.envelope import Outer, parse_untrusted, token_hash
 from p2pnode.protocol.limits import LIFETIMES
 from p2pnode.protocol.primitives import prf
+from p2pnode.store.records import OutboxRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns.asks import FetchCarried
-from p2pnode.turns.effects import Carried, Decision, Effect
+from p2pnode.turns.asks import FetchCarried, HaveCome
+from p2pnode.turns.effects import Carried, Charge, Decision, Effect
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
@@ -26,10 +38,13 @@ LOOKED_AT = 32
 
 OWN, STRANGERS, COURIER = b"own", b"strangers", b"courier"
 
+SLOT_KEY = "source-slots"
+"""Under which name the vault keeps the key of the slots."""
+
 
 def slot(vault: Vault, of: bytes) -> bytes:
     """Return the slot of a source: a contact's id, OWN or STRANGERS."""
-    key = vault.meta.get("source-slots")
+    key = vault.meta.get(SLOT_KEY)
     assert key is not None  # written when the home was made
     return prf(key, b"p2pn source slot", of, size=8)
 
@@ -42,14 +57,15 @@ def keep(
     envelope: EnvelopeId,
     age: int,
     now: Moment,
-) -> bool:
-    """Take an envelope into custody if policy allows, making room by it; tell whether it is there.
+) -> bytes | None:
+    """Take an envelope into custody if policy allows, making room by it; return its source's slot,
+    None when it is not taken.
 
     of: the contact's id, OWN or STRANGERS. age: whole hours, as claimed; what is said to be past
     its lifetime already leaves no trace, so that a lie of that kind costs nobody the envelope.
     """
     if age * 3600 >= LIFETIMES[outer.lifetime]:
-        return False
+        return None
     custody, size = stores.custody, len(outer.raw)
     source, strangers = slot(stores.vault, of), slot(stores.vault, STRANGERS)
     for _ in range(EVICTED_AT_ONCE):
@@ -57,9 +73,9 @@ def keep(
         verdict = judge(stores.carry, usage, kind, source, strangers, size)
         if isinstance(verdict, Admit):
             custody.put(envelope, outer.tag, outer.raw, outer.lifetime, age, source, now.node)
-            return True
+            return source
         if isinstance(verdict, Refuse):
-            return False
+            return None
         gone = victim(
             custody.candidates(verdict.slot, LOOKED_AT),
             age=age * 3600,
@@ -67,9 +83,18 @@ def keep(
             older=verdict.older,
         )
         if gone is None:
-            return False
+            return None
         custody.remove([EnvelopeId(gone.id)])
-    return False
+    return None
+
+
+EXAMINED = "examined"
+"""Under which name the vault keeps up to which row custody was looked at with the vault open."""
+
+
+def examined(vault: Vault) -> int:
+    """Return up to which row of custody everything that is ours has been opened."""
+    return int.from_bytes(vault.meta.get(EXAMINED) or b"")
 
 
 def spread(stores: Stores, now: Moment) -> list[Effect]:
@@ -81,9 +106,51 @@ def spread(stores: Stores, now: Moment) -> list[Effect]:
     for row in stores.vault.outbox.take_due(now.node, SPREAD_AT_ONCE):
         age = row.age + max(0, now.node - row.born) // 3600
         outer = parse_untrusted(row.raw)
-        if not row.accepted and keep(stores, "own", OWN, outer, row.envelope, age, now):
-            effects.append(Carried(None, row.envelope))
+        if row.accepted:
+            continue
+        source = keep(stores, "own", OWN, outer, row.envelope, age, now)
+        if source is not None:
+            effects.append(Carried(None, row.envelope, source))
     return effects
+
+
+def come(stores: Stores, row: OutboxRow, now: Moment, entropy: Entropy) -> None:
+    """An own envelope has come: let carriers know after a while, where the person wants it."""
+    if stores.tokens and row.device is not None and stores.custody.has(row.envelope):
+        least, most = TOKENS
+        late = least + int.from_bytes(entropy.take(4)) % (most - least + 1)
+        stores.vault.tokens.add(row.envelope, row.device, row.token, now.node + late)
+
+
+def release(stores: Stores, now: Moment) -> None:
+    """Let go of own copies that have come; carriers learn of it when they next offer theirs."""
+    for envelope, token in stores.vault.tokens.take_due(now.node):
+        stores.custody.deliver(envelope, token)
+
+
+def have_come(stores: Stores, ask: HaveCome) -> Decision:
+    """Let go of carried envelopes whose tokens are shown; a wrong token is charged to its link."""
+    effects: list[Effect] = []
+    for envelope, token in ask.pairs:
+        row = stores.custody.get(envelope)
+        if row is None:
+            continue
+        if token_hash(token) == parse_untrusted(row[0]).token_hash:
+            stores.custody.deliver(envelope, token)
+        else:
+            effects.append(Charge(ask.link, "bad-delivered-token"))
+    return Decision(effects=tuple(effects))
+
+
+def for_strangers(stores: Stores, now: Moment) -> Decision:
+    """Answer the ids that strangers may get: a few at random, the same ones for some hours, so that
+    whoever comes often as somebody new does not see more."""
+    key = stores.vault.meta.get(SLOT_KEY)
+    assert key is not None  # written when the home was made
+    epoch = now.node // STRANGERS_EPOCH
+    start = prf(key, b"p2pn strangers", epoch.to_bytes(8))
+    since = STRANGERS_LATER[stores.origin]
+    return Decision(tuple(stores.custody.from_start(start, since, STRANGERS_SEE)))
 
 
 def delay(stores: Stores, entropy: Entropy) -> int:

@@ -38,16 +38,23 @@ TURNS: dict[type, Turn] = {
     asks.Send: send.send,
     asks.Arrived: receive.arrived,
     asks.Offered: lambda s, a, n, e: receive.offered(s, a),
-    asks.Acknowledged: lambda s, a, n, e: delivery.acknowledged(s, a, n),
+    asks.Acknowledged: delivery.acknowledged,
     asks.Backlog: lambda s, a, n, e: delivery.backlog(s, a),
     asks.Fetch: lambda s, a, n, e: delivery.fetch(s, a, n),
     asks.Spread: lambda s, a, n, e: upkeep.spread(s, n, e),
-    asks.GetLeaves: lambda s, a, n, e: Decision(s.custody.leaves()),
+    asks.GetLeaves: lambda s, a, n, e: Decision((s.custody.leaves(), s.custody.newest())),
     asks.GetLeafIds: lambda s, a, n, e: Decision(s.custody.leaf_ids(a.leaves)),
     asks.OwnParcels: lambda s, a, n, e: courier.own(s, a, n),
     asks.CarriedIds: lambda s, a, n, e: Decision(s.custody.ids(a.after, a.limit)),
     asks.Couriered: lambda s, a, n, e: courier.written(s, a, n),
     asks.Ordered: lambda s, a, n, e: Decision(s.custody.ordered(a.ids)),
+    asks.GetRecent: lambda s, a, n, e: Decision(
+        (s.custody.recent(a.after, a.limit), s.custody.newest())
+    ),
+    asks.ForStrangers: lambda s, a, n, e: carry.for_strangers(s, n),
+    asks.HaveCome: lambda s, a, n, e: carry.have_come(s, a),
+    asks.PassTold: lambda s, a, n, e: links.pass_told(s, a),
+    asks.Examine: receive.examine,
     asks.FetchCarried: lambda s, a, n, e: carry.fetch(s, a),
     asks.Step: lambda s, a, n, e: links.step(s, a),
     asks.GetBaselines: lambda s, a, n, e: links.baselines(s, a),
@@ -69,7 +76,7 @@ TURNS: dict[type, Turn] = {
     asks.Acknowledge: lambda s, a, n, e: private.acknowledge(s, a),
     asks.SavePrivate: lambda s, a, n, e: private.save(s, a),
     asks.LoadPrivate: lambda s, a, n, e: private.load(s, a),
-    asks.Upkeep: lambda s, a, n, e: upkeep.upkeep(s, n),
+    asks.Upkeep: lambda s, a, n, e: upkeep.upkeep(s, a, n),
 }
 
 

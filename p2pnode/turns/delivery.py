@@ -1,16 +1,17 @@
 """What becomes of one's own envelopes: acknowledged, offered again, expired."""
 
 from p2pnode.protocol import limits
+from p2pnode.protocol.entropy import Entropy
 from p2pnode.store.records import OutboxRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import note
+from p2pnode.turns import carry, note
 from p2pnode.turns.asks import Acknowledged, Backlog, Fetch
 from p2pnode.turns.effects import Charge, Decision, Effect
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
 
-def acknowledged(stores: Stores, ask: Acknowledged, now: Moment) -> Decision:
+def acknowledged(stores: Stores, ask: Acknowledged, now: Moment, entropy: Entropy) -> Decision:
     """Keep what a contact's device says about our envelopes.
 
     The recipient's own may say that one came, or was opened. Another's can only say that it carries
@@ -22,11 +23,12 @@ def acknowledged(stores: Stores, ask: Acknowledged, now: Moment) -> Decision:
         row = vault.outbox.get(envelope)
         if row is None:
             continue
-        if row.device != ask.device:
+        if row.device != ask.device or ask.locked:
             effects += _by_another(vault, ask, row, now)
             continue
         if ask.receipts or row.message is None:
             vault.outbox.remove(envelope)  # what carries no message gets no receipt
+            carry.come(stores, row, now, entropy)
         elif not vault.outbox.accept(envelope):
             continue
         if row.message is None:

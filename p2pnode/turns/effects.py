@@ -30,10 +30,12 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """An envelope is in custody that was not before: others may want it. link: where it came by."""
+    """An envelope is in custody that was not before: others may want it. link: where it came by;
+    source: the slot it is charged to."""
 
     link: int | None
     envelope: EnvelopeId
+    source: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,14 @@ class KeyStepped:
 
     device: DeviceId
     key: LinkKey
+
+
+@dataclass(frozen=True, slots=True)
+class PassKept:
+    """A device is recognised by another carry pass from now on."""
+
+    device: DeviceId
+    secret: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,7 @@ Effect = (
     | Happened
     | PeersChanged
     | KeyStepped
+    | PassKept
     | Cut
     | LaneOpened
     | LaneRevoked

@@ -15,8 +15,8 @@ from p2pnode.protocol.pairing.confirm import confirmation
 from p2pnode.store.records import DeviceRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import mutual, note
-from p2pnode.turns.asks import Baseline, GetBaselines, LinkUp, Stated, Step, Told
-from p2pnode.turns.effects import Charge, Decision, Effect, KeyStepped, Reachable
+from p2pnode.turns.asks import Baseline, GetBaselines, LinkUp, PassTold, Stated, Step, Told
+from p2pnode.turns.effects import Charge, Decision, Effect, KeyStepped, PassKept, Reachable
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
@@ -126,6 +126,14 @@ def told(stores: Stores, ask: Told) -> Decision:
     return Decision(effects=tuple(effects))
 
 
+def pass_told(stores: Stores, ask: PassTold) -> Decision:
+    """Keep how a device is recognised while its vault is locked."""
+    if _device(stores.vault, ask.device).carry_pass == ask.secret:
+        return Decision()
+    stores.vault.devices.set_pass(ask.device, ask.secret)
+    return Decision(effects=(PassKept(ask.device, ask.secret),))
+
+
 def _device(vault: Vault, device_id: DeviceId) -> DeviceRow:
     device = vault.devices.get(device_id)
     if device is None:
@@ -135,10 +143,10 @@ def _device(vault: Vault, device_id: DeviceId) -> DeviceRow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Everybody a link may be with: (device, contact, link key), and mutual scans (id, key,
-    whether done here)."""
+    """Everybody a link may be with: (device, contact, link key, carry pass), and mutual scans (id,
+    key, whether done here)."""
 
-    devices: tuple[tuple[DeviceId, ContactId, LinkKey], ...]
+    devices: tuple[tuple[DeviceId, ContactId, LinkKey, bytes], ...]
     pairings: tuple[tuple[PairingId, LinkKey, bool], ...]
 
 
@@ -147,6 +155,8 @@ def peers(stores: Stores) -> Decision:
     vault = stores.vault
     blocked = {row.id for row in vault.contacts.all() if row.state == "blocked"}
     devices = tuple(
-        (row.id, row.contact, row.link) for row in vault.devices.all() if row.contact not in blocked
+        (row.id, row.contact, row.link, row.carry_pass)
+        for row in vault.devices.all()
+        if row.contact not in blocked
     )
     return Decision(Known(devices, mutual.link_keys(vault)))

@@ -10,8 +10,7 @@ from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol.content import Receipts, encode_content
 from p2pnode.protocol.custody import RECEIPTS
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.store.vault import Vault
-from p2pnode.turns import note
+from p2pnode.turns import carry, note
 from p2pnode.turns.effects import Charge, Effect
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import seal_for
@@ -49,8 +48,11 @@ def write_due(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:
     return effects
 
 
-def told(vault: Vault, device: DeviceId, ids: Iterable[bytes], now: Moment) -> list[Effect]:
+def told(
+    stores: Stores, device: DeviceId, ids: Iterable[bytes], now: Moment, entropy: Entropy
+) -> list[Effect]:
     """Take receipts that came sealed: a device answers for what was sealed for it alone."""
+    vault = stores.vault
     effects: list[Effect] = []
     for id_ in ids:
         row = vault.outbox.get(EnvelopeId(id_))
@@ -60,6 +62,7 @@ def told(vault: Vault, device: DeviceId, ids: Iterable[bytes], now: Moment) -> l
             effects.append(Charge(None, "foreign-receipt"))
             continue
         vault.outbox.remove(row.envelope)
+        carry.come(stores, row, now, entropy)
         if row.message is not None:
             effects += note.state_reached(vault, row.message, "delivered", now, "delivered-carried")
     return effects

@@ -1,5 +1,6 @@
 """An envelope arrives: for us, for a pairing of ours, or to be carried."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -13,17 +14,19 @@ from p2pnode.protocol.conversation import check_place_untrusted
 from p2pnode.protocol.custody import Kind
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
-from p2pnode.protocol.link.messages import Accepted, Receipts, Refused, Want
+from p2pnode.protocol.link.messages import Accepted, Delivered, Receipts, Refused, Want
 from p2pnode.protocol.session.ratchet import open_untrusted
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.store.records import ContactRow, MessageRow
 from p2pnode.turns import carry, note, receipts
-from p2pnode.turns.asks import BY_COURIER, Arrived, Offered
+from p2pnode.turns.asks import BY_COURIER, Arrived, Examine, LinkId, Offered
 from p2pnode.turns.contacts import activate
 from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.mutual import arrived_for_pairing
 from p2pnode.turns.stores import Stores
+
+Known = Literal["opened", "come", "held"]
 
 REFUSED_NO_ROOM = 1
 """Refusal code: this node will not carry the envelope now."""
@@ -40,8 +43,7 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     envelope = envelope_id(ask.raw)
     known = _known(stores, ask.device, envelope)
     if known is not None:
-        answer = Receipts((envelope,)) if known == "opened" else Accepted((envelope,))
-        return Decision("known", (Tell(ask.link, answer),))
+        return Decision("known", tuple(_tell(stores, ask.link, {known: [envelope]})))
     effects: list[Effect] = []
     try:
         mine = _open(stores, outer, envelope, now, entropy)
@@ -87,27 +89,41 @@ def _answered(
 
 def offered(stores: Stores, ask: Offered) -> Decision:
     """Say which offered envelopes are wanted; those known already are acknowledged again."""
-    wanted: list[EnvelopeId] = []
-    opened: list[EnvelopeId] = []
-    held: list[EnvelopeId] = []
+    found: dict[Known | None, list[EnvelopeId]] = {}
     for envelope in ask.ids:
-        known = _known(stores, ask.device, envelope)
-        {None: wanted, "opened": opened, "held": held}[known].append(envelope)
-    kinds = ((Receipts, opened), (Accepted, held), (Want, wanted))
-    return Decision(effects=tuple(Tell(ask.link, kind(tuple(ids))) for kind, ids in kinds if ids))
+        found.setdefault(_known(stores, ask.device, envelope), []).append(envelope)
+    return Decision(effects=tuple(_tell(stores, ask.link, found)))
 
 
-def _known(
-    stores: Stores, device: DeviceId | None, envelope: EnvelopeId
-) -> Literal["opened", "held"] | None:
-    """Say whether an envelope was opened (and came from this device), or is held, or neither.
+def _tell(
+    stores: Stores, link: LinkId, found: Mapping[Known | None, Sequence[EnvelopeId]]
+) -> Iterator[Tell]:
+    """Yield the answers to what a link named."""
+    for known, ids in found.items():
+        match known:
+            case "opened":
+                yield Tell(link, Receipts(tuple(ids)))
+            case "held":
+                yield Tell(link, Accepted(tuple(ids)))
+            case "come":
+                pairs = ((one, stores.custody.token(one) or b"") for one in ids)
+                yield Tell(link, Delivered(tuple(pairs)))
+            case None:
+                yield Tell(link, Want(tuple(ids)))
 
-    Only its author learns that an envelope was opened; to others it is one that is held.
+
+def _known(stores: Stores, device: DeviceId | None, envelope: EnvelopeId) -> Known | None:
+    """Say what is known of an envelope: it came from this device and was opened, or it is known to
+    have come, or it is held, or nothing.
+
+    Only its author learns that an envelope was opened here; to others it is one that is held.
     """
     author = stores.vault.opened.has(envelope)
-    if author is not None:
-        return "opened" if author == device else "held"
-    return "held" if stores.custody.has(envelope) else None
+    if author is not None and author == device:
+        return "opened"
+    if stores.custody.token(envelope) is not None:
+        return "come"
+    return "held" if author is not None or stores.custody.has(envelope) else None
 
 
 def _open(
@@ -176,7 +192,8 @@ def _open_one(
     if contact.state == "pending":
         # Only who has our yes and has given theirs can seal for this session.
         effects += activate(stores, contact, now, entropy)
-    effects += _content(stores, contact, device.id, opened.content, outer.lifetime, envelope, now)
+    content, lifetime = opened.content, outer.lifetime
+    effects += _content(stores, contact, device.id, content, lifetime, envelope, now, entropy)
     return effects, opened.listed
 
 
@@ -188,6 +205,7 @@ def _content(
     lifetime: int,
     envelope: EnvelopeId,
     now: Moment,
+    entropy: Entropy,
 ) -> list[Effect]:
     """Store what an authentic envelope says. A kind we do not know gets no receipt.
 
@@ -197,7 +215,7 @@ def _content(
     try:
         content = content_untrusted(raw)
         if isinstance(content, ContentReceipts):
-            return receipts.told(vault, device, content.ids, now)
+            return receipts.told(stores, device, content.ids, now, entropy)
         if not isinstance(content, Text):
             return []
         heads = tuple(MessageId(head) for head in content.heads)
@@ -229,7 +247,9 @@ def _content(
     return [note.about_message(vault, "message.received", stored, ref, now, missing), receipt]
 
 
-def _keep(stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment) -> bool:
+def _keep(
+    stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment
+) -> bytes | None:
     kind: Kind = "contact"
     of = ask.contact or carry.COURIER
     if ask.contact is None and ask.link != BY_COURIER:
@@ -242,15 +262,46 @@ def _carried_on(
 ) -> list[Effect]:
     """Carry an envelope that was ours all the same, so that not carrying it tells nothing."""
     told = Tell(ask.link, Accepted((envelope,)))
-    if _keep(stores, ask, outer, envelope, now):
-        return [told, Carried(ask.link, envelope)]
-    return [told]
+    source = _keep(stores, ask, outer, envelope, now)
+    return [told] if source is None else [told, Carried(ask.link, envelope, source)]
 
 
 def _carried(
     stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment
 ) -> list[Effect]:
     """Take an envelope that is not for us into custody, or refuse it."""
-    if _keep(stores, ask, outer, envelope, now):
-        return [Tell(ask.link, Accepted((envelope,))), Carried(ask.link, envelope)]
-    return [Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))]
+    source = _keep(stores, ask, outer, envelope, now)
+    if source is None:
+        return [Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))]
+    return [Tell(ask.link, Accepted((envelope,))), Carried(ask.link, envelope, source)]
+
+
+EXAMINED_AT_ONCE = 512
+"""Carried envelopes one turn looks at."""
+
+
+def examine(stores: Stores, ask: Examine, now: Moment, entropy: Entropy) -> Decision:
+    """Open what is ours among envelopes that came into custody while the vault was locked, or whose
+    opening a crash prevented; note how far that has come."""
+    vault, custody = stores.vault, stores.custody
+    page = custody.tags(ask.after, EXAMINED_AT_ONCE)
+    effects: list[Effect] = []
+    for _, tag in page:
+        for envelope, raw in custody.by_tag(tag):
+            if vault.opened.has(envelope) is not None:
+                continue
+            outer = parse_untrusted(raw)
+            try:
+                mine = _open(stores, outer, envelope, now, entropy)
+                mine = mine or arrived_for_pairing(stores, outer, now, entropy) or []
+            except RemoteError as error:
+                mine = [Charge(None, error.reason)]
+            for effect in mine:
+                if isinstance(effect, Receipt):
+                    receipts.owe(stores, effect.device, effect.envelope, now, entropy)
+                else:
+                    effects.append(effect)
+    reached = page[-1][0] if page else None
+    if reached is not None:
+        vault.meta.put(carry.EXAMINED, reached.to_bytes(8))
+    return Decision(reached, tuple(effects))

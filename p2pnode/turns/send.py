@@ -120,6 +120,7 @@ def seal_for(
             born=now.node,
             accepted=False,
             spread=now.node + carry.delay(stores, entropy),
+            token=sealed.token,
         )
     )
     return Push(device=device.id, row=row, envelope=sealed.id, age=age, raw=sealed.raw)

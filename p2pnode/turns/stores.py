@@ -9,10 +9,11 @@ from p2pnode.store.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The vault, the custody store, the policy the latter is filled by, and how long what is our
-    own waits before carriers get it."""
+    """The vault, the custody store, the policy the latter is filled by, how long what is our own
+    waits before carriers get it, and whether carriers are told later that it has come."""
 
     vault: Vault
     custody: Custody
     carry: CarryPolicy
     origin: Origin = "balanced"
+    tokens: bool = False

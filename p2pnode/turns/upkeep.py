@@ -2,6 +2,7 @@
 
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.turns import carry, delivery, mutual, pairing, receipts
+from p2pnode.turns.asks import Upkeep
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
@@ -10,7 +11,7 @@ KEPT_EVENTS = 100_000
 """Stored events kept at most; the oldest acknowledged ones go first."""
 
 
-def upkeep(stores: Stores, now: Moment) -> Decision:
+def upkeep(stores: Stores, ask: Upkeep, now: Moment) -> Decision:
     """Expire messages, keys, pairings and carried envelopes; keep the clock."""
     vault = stores.vault
     effects = [
@@ -18,10 +19,13 @@ def upkeep(stores: Stores, now: Moment) -> Decision:
         *mutual.expire(stores, now),
         *pairing.expire(stores, now),
     ]
+    carry.release(stores, now)
     vault.tags.expire(now.node)
     vault.opened.expire(now.node)
     vault.events.prune(KEPT_EVENTS)
-    stores.custody.expire(now.node)
+    stores.custody.expire(now.node, now.wall)
+    if ask.examined:
+        vault.meta.put(carry.EXAMINED, stores.custody.newest().to_bytes(8))
     vault.meta.put("clock", now.node.to_bytes(8, "big") + now.wall.to_bytes(8, "big"))
     return Decision(effects=tuple(effects))
 

@@ -46,13 +46,26 @@ def _summary(vault: Vault, row: MessageRow, online: bool, now: int) -> str:
         case "expired":
             return f"{contact.name} did not get it. Send it again if it still matters."
         case "handed" if row.handed:
-            carriers = "one carrier" if row.handed == 1 else f"{row.handed} carriers"
             waits = _waiting(vault, row, contact.name, contact.state, online, now)
-            return f"With {carriers}, who meet others. {waits}"
+            return f"With {_carriers(vault, row)}, who meet others. {waits}"
         case "handed":
             return f"On {contact.name}'s node, not confirmed yet. Nothing for you to do."
         case _:
             return _waiting(vault, row, contact.name, contact.state, online, now)
+
+
+NAMED = 5
+"""Carriers named at most."""
+
+
+def _carriers(vault: Vault, row: MessageRow) -> str:
+    """Return how many carry a message, and who of them is still known."""
+    assert row.ref is not None
+    count = "one carrier" if row.handed == 1 else f"{row.handed} carriers"
+    devices = (vault.devices.get(one) for one in vault.outbox.carriers(row.ref))
+    names = sorted({views.petname(vault, one.contact) for one in devices if one is not None})
+    more = ", …" if len(names) > NAMED else ""
+    return f"{count} ({', '.join(names[:NAMED])}{more})" if names else count
 
 
 def _waiting(vault: Vault, row: MessageRow, name: str, state: str, online: bool, now: int) -> str:

@@ -18,6 +18,8 @@ REQUESTS = [
     schema.GetIdentity(),
     schema.GetReady(),
     schema.GetStatus(),
+    schema.GetPeers(),
+    schema.Unlock(passphrase="x"),
     schema.ListContacts(),
     schema.ContactRef(contact="bo"),
     schema.BlockContact(contact="bo", blocked=True),

@@ -21,6 +21,7 @@ PROOF = 32
 
 _FIRST = b"p2pnode link 0"
 _STEP = b"p2pnode lk step"
+_PASS = b"p2pnode lk pass"
 _MARKS = {True: b"p2pnode mark i", False: b"p2pnode mark r"}
 _PROOFS = {True: b"p2pnode proof i", False: b"p2pnode proof r"}
 _PAGES = b"p2pnode lk pages"
@@ -71,6 +72,14 @@ def first(secret: bytes, *, alice: bool) -> LinkKey:
     alice: True on exactly one of the two sides.
     """
     return LinkKey(0, prf(secret, _FIRST), b"", alice)
+
+
+def of_pass(secret: bytes, *, holder: bool) -> LinkKey:
+    """Return the key of a carry pass: a chain that is never stepped.
+
+    secret: the 32 bytes a node gave its contacts. holder: whether it is ours.
+    """
+    return LinkKey(0, prf(secret, _PASS), b"", holder)
 
 
 def following(current: bytes) -> bytes:

@@ -21,6 +21,7 @@ from p2pnode.protocol.limits import (
     MAX_STATEMENTS,
     MAX_TRANSPORTS,
 )
+from p2pnode.protocol.link.work import NONCE
 from p2pnode.protocol.reconcile.limits import MAX_RECONCILE
 from p2pnode.protocol.wire import Bytes8, Unsigned, Wire, decode_untrusted, encode
 
@@ -34,6 +35,18 @@ MAX_AGE = 0xFFFF
 """Hours an envelope may claim to be old."""
 
 ID = 32
+
+PASS = 32
+"""Bytes of a carry pass."""
+
+DELIVERED_TOKEN = 16
+"""Bytes of a delivered-token."""
+
+MAX_CREDIT = 0xFFFF
+"""Envelopes one Credit may grant."""
+
+FEATURE_CARRIES = 1
+"""Bit of a Hello's features: its sender carries for strangers who show work."""
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +154,30 @@ class Reconcile(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
+class Work(msgspec.Struct, frozen=True, gc=False):
+    """A stranger's proof of work; see `work`."""
+
+    nonce: bytes
+
+
+class Credit(msgspec.Struct, frozen=True, gc=False):
+    """Answers Work: so many envelopes more may be sent on this link, 1..65535."""
+
+    count: int
+
+
+class CarryPass(msgspec.Struct, frozen=True, gc=False):
+    """The 32 bytes by which the sender may be recognised while its vault is locked."""
+
+    secret: bytes
+
+
+class Delivered(msgspec.Struct, frozen=True, gc=False):
+    """Envelopes that have come, each with the token that proves it; 1 to MAX_IDS pairs."""
+
+    pairs: tuple[tuple[EnvelopeId, bytes], ...]
+
+
 class Unknown(msgspec.Struct, frozen=True, gc=False):
     """A kind that this version does not know; ignored."""
 
@@ -161,11 +198,16 @@ LinkMessage = (
     | Addresses
     | Bye
     | Reconcile
+    | Work
+    | Credit
+    | CarryPass
+    | Delivered
     | Unknown
 )
 
 PING, PONG, HELLO_KIND, ENVELOPE, OFFER, WANT, ACCEPTED = 1, 2, 3, 4, 5, 6, 7
 REFUSED, RECEIPTS, PAIRING, ADDRESSES, BYE, RECONCILE = 8, 9, 10, 11, 12, 13
+WORK, CREDIT, CARRY_PASS, DELIVERED = 14, 15, 16, 17
 
 _ENVELOPE = Struct(">BH")
 _HELLO = Struct(">BH")
@@ -184,9 +226,9 @@ def encode_message(message: LinkMessage) -> bytes:
         case Refused():
             return bytes((REFUSED, message.code)) + _joined(message.ids)
         case Ping():
-            return bytes((PING,)) + _token(message.token)
+            return bytes((PING,)) + _exactly(message.token, TOKEN)
         case Pong():
-            return bytes((PONG,)) + _token(message.token)
+            return bytes((PONG,)) + _exactly(message.token, TOKEN)
         case Hello():
             return _padded(encode(message))
         case PairingMessage():
@@ -197,6 +239,19 @@ def encode_message(message: LinkMessage) -> bytes:
             if not 1 <= len(message.raw) <= MAX_RECONCILE:
                 raise ValueError("a piece has 1 to MAX_RECONCILE bytes")
             return bytes((RECONCILE,)) + message.raw
+        case Work(nonce=nonce):
+            return bytes((WORK,)) + _exactly(nonce, NONCE)
+        case Credit(count=count):
+            if not 1 <= count <= MAX_CREDIT:
+                raise ValueError("a credit is 1 to MAX_CREDIT envelopes")
+            return bytes((CREDIT,)) + count.to_bytes(2)
+        case CarryPass(secret=secret):
+            return bytes((CARRY_PASS,)) + _exactly(secret, PASS)
+        case Delivered(pairs=pairs):
+            if not 1 <= len(pairs) <= MAX_IDS:
+                raise ValueError("1 to MAX_IDS pairs")
+            joined = (_exactly(id_, ID) + _exactly(token, DELIVERED_TOKEN) for id_, token in pairs)
+            return bytes((DELIVERED,)) + b"".join(joined)
         case Addresses():
             return bytes((ADDRESSES,)) + encode(message)
         case Bye():
@@ -227,10 +282,10 @@ def _joined(ids: Sequence[bytes]) -> bytes:
     return b"".join(ids)
 
 
-def _token(token: bytes) -> bytes:
-    if len(token) != TOKEN:
-        raise ValueError("a token has 8 bytes")
-    return token
+def _exactly(field: bytes, size: int) -> bytes:
+    if len(field) != size:
+        raise ValueError(f"a field of {size} bytes")
+    return field
 
 
 def _padded(record: bytes) -> bytes:
@@ -279,6 +334,35 @@ def _reconcile_untrusted(raw: bytes) -> Reconcile:
     return Reconcile(raw[1:])
 
 
+def _work_untrusted(raw: bytes) -> Work:
+    if len(raw) != 1 + NONCE:
+        raise RemoteError("bad-work")
+    return Work(raw[1:])
+
+
+def _credit_untrusted(raw: bytes) -> Credit:
+    if len(raw) != 3 or not any(raw[1:]):
+        raise RemoteError("bad-credit")
+    return Credit(int.from_bytes(raw[1:]))
+
+
+def _pass_untrusted(raw: bytes) -> CarryPass:
+    if len(raw) != 1 + PASS:
+        raise RemoteError("bad-carry-pass")
+    return CarryPass(raw[1:])
+
+
+def _delivered_untrusted(raw: bytes) -> Delivered:
+    size = ID + DELIVERED_TOKEN
+    count, rest = divmod(len(raw) - 1, size)
+    if rest or not 1 <= count <= MAX_IDS:
+        raise RemoteError("bad-delivered")
+    starts = range(1, len(raw), size)
+    return Delivered(
+        tuple((EnvelopeId(raw[at : at + ID]), raw[at + ID : at + size]) for at in starts)
+    )
+
+
 def _bye_untrusted(raw: bytes) -> Bye:
     if len(raw) != 2:
         raise RemoteError("bad-bye")
@@ -298,4 +382,8 @@ _DECODE: dict[int, Callable[[bytes], LinkMessage]] = {
     ADDRESSES: lambda raw: decode_untrusted(raw[1:], Addresses),
     BYE: _bye_untrusted,
     RECONCILE: _reconcile_untrusted,
+    WORK: _work_untrusted,
+    CREDIT: _credit_untrusted,
+    CARRY_PASS: _pass_untrusted,
+    DELIVERED: _delivered_untrusted,
 }

@@ -2,19 +2,22 @@
 
 `envelopes` has a row for each id from its first sight until two lifetimes later; `raw` lies in a
 table of its own, so that walking ids never touches it. `born` and `first` count seconds of
-custody's own clock, which stood at `elapsed` when it was `told` the time. `tag` is NULL once an
-envelope has gone. `sources` sums up what each holds (`count`, `bytes`) and all its rows (`seen`).
+custody's own clock, which stood at `elapsed` when it was `told` the time (at `wall`). `tag` is NULL
+once an envelope has gone; `token` is there once its author has let carriers know that it came.
+`sources` sums up what each holds (`count`, `bytes`) and all its rows (`seen`).
 """
 
 SQL = """
 CREATE TABLE clock (
-  ref INTEGER PRIMARY KEY CHECK (ref = 1), elapsed INTEGER NOT NULL, told INTEGER
+  ref INTEGER PRIMARY KEY CHECK (ref = 1), elapsed INTEGER NOT NULL, told INTEGER,
+  wall INTEGER NOT NULL
 ) STRICT;
-INSERT INTO clock VALUES (1, 0, NULL);
+INSERT INTO clock VALUES (1, 0, NULL, 0);
 
 CREATE TABLE envelopes (
   ref INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, tag BLOB, size INTEGER NOT NULL,
-  lifetime INTEGER NOT NULL, born INTEGER NOT NULL, first INTEGER NOT NULL, source BLOB NOT NULL
+  lifetime INTEGER NOT NULL, born INTEGER NOT NULL, first INTEGER NOT NULL, source BLOB NOT NULL,
+  token BLOB
 ) STRICT;
 CREATE INDEX envelopes_tag ON envelopes (tag) WHERE tag IS NOT NULL;
 CREATE INDEX envelopes_age ON envelopes (lifetime, born) WHERE tag IS NOT NULL;

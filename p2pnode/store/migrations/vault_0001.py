@@ -33,8 +33,9 @@ CREATE TABLE devices (
   ref INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
   contact BLOB NOT NULL REFERENCES contacts (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   session INTEGER REFERENCES sessions (ref) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
-  last_seen INTEGER, stated_sent INTEGER NOT NULL, stated_received INTEGER NOT NULL,
-  link BLOB NOT NULL, certificate BLOB NOT NULL, reset BLOB NOT NULL
+  last_seen INTEGER, encounters INTEGER NOT NULL DEFAULT 0,
+  stated_sent INTEGER NOT NULL, stated_received INTEGER NOT NULL,
+  link BLOB NOT NULL, certificate BLOB NOT NULL, reset BLOB NOT NULL, pass BLOB NOT NULL
 ) STRICT;
 CREATE INDEX devices_contact ON devices (contact);
 CREATE INDEX devices_session ON devices (session);
@@ -92,7 +93,7 @@ CREATE TABLE outbox (
   pairing BLOB REFERENCES pairings (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   device BLOB REFERENCES devices (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   lifetime INTEGER NOT NULL, age INTEGER NOT NULL, born INTEGER NOT NULL, dies INTEGER NOT NULL,
-  spread INTEGER, accepted INTEGER NOT NULL, raw BLOB NOT NULL
+  spread INTEGER, token BLOB NOT NULL, accepted INTEGER NOT NULL, raw BLOB NOT NULL
 ) STRICT;
 CREATE INDEX outbox_device ON outbox (device, ref, envelope, dies, spread);
 CREATE INDEX outbox_pairing ON outbox (pairing, ref, envelope) WHERE pairing IS NOT NULL;
@@ -108,6 +109,13 @@ CREATE TABLE owed (
   due INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX owed_device ON owed (device);
+
+CREATE TABLE tokens (
+  envelope BLOB NOT NULL PRIMARY KEY,
+  device BLOB NOT NULL REFERENCES devices (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+  token BLOB NOT NULL, due INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_device ON tokens (device);
 
 CREATE TABLE opened (
   ref INTEGER PRIMARY KEY, envelope BLOB NOT NULL UNIQUE, device BLOB NOT NULL,

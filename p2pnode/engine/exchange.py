@@ -1,0 +1,122 @@
+"""What a link with a friend does with envelopes: offers, answers, and what is found to be lacking.
+
+A friend is a contact's device, a contact's node that runs locked (it only carries), or, for a node
+that runs locked itself, whoever shows its carry pass.
+"""
+
+from collections.abc import Iterable
+from random import Random
+
+from p2pnode.engine.owner import Owner
+from p2pnode.engine.peers import Carrier, Device, Friend
+from p2pnode.engine.pump import Outgoing, Pump
+from p2pnode.engine.reconciling import Checkpoint, Reconciling
+from p2pnode.ids import ContactId, DeviceId, EnvelopeId
+from p2pnode.protocol.asked import REFUSED_ASKED
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.protocol.link.messages import (
+    Accepted,
+    Delivered,
+    EnvelopeOut,
+    LinkMessage,
+    Offer,
+    Receipts,
+    Reconcile,
+    Refused,
+    Want,
+)
+from p2pnode.turns import asks
+from p2pnode.turns.effects import Push
+
+
+class Exchange:
+    """The envelopes of one link. `pump` and `reconciling` run beside it.
+
+    metered: what is carried for others does not travel, only own mail.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        friend: Device | Carrier | Friend,
+        owner: Owner,
+        entropy: Entropy,
+        random: Random,
+        outgoing: Outgoing,
+        checkpoint: Checkpoint,
+        *,
+        transport: str,
+        metered: bool,
+        strangers: bytes,
+        inline: bool,
+    ) -> None:
+        self.metered = metered
+        self._number = number
+        self._owner = owner
+        self._transport = transport
+        self._device: DeviceId | None = friend.id if isinstance(friend, Device) else None
+        self._carrier: DeviceId | None = friend.id if isinstance(friend, Carrier) else None
+        self._charged: ContactId = asks.FRIEND if isinstance(friend, Friend) else friend.contact
+        self.pump = Pump(owner, self._device, outgoing, random, strangers)
+        self.reconciling = Reconciling(
+            owner, entropy, random, outgoing, self.pump, checkpoint, inline=inline
+        )
+
+    def push(self, new: Push) -> None:
+        """Send a new envelope for the device at the other end."""
+        self.pump.push(new)
+
+    def carry(self, envelope: EnvelopeId, source: bytes) -> None:
+        """Offer what has just come into custody."""
+        if not self.metered:
+            self.pump.carry(envelope, source)
+
+    def told(self, ids: Iterable[EnvelopeId]) -> None:
+        """The other side was told that these are here."""
+        self.reconciling.settle(ids)
+
+    async def receive(self, message: LinkMessage) -> bool:
+        """Take a message about envelopes; tell whether it was one."""
+        owner, device = self._owner, self._device
+        match message:
+            case EnvelopeOut(age=age, raw=raw):
+                await owner.post(asks.Arrived(self._number, device, self._charged, age, raw))
+            case Offer(ids=ids):
+                await owner.post(asks.Offered(self._number, device, ids))
+            case Receipts(ids=ids):
+                if device is not None:
+                    await owner.post(asks.Acknowledged(device, ids, True, self._transport))
+                self._answered(ids)
+            case Accepted(ids=ids):
+                await self._accepted(ids)
+                self._answered(ids)
+            case Delivered(pairs=pairs):
+                await owner.post(asks.HaveCome(self._number, pairs))
+                self._answered([envelope for envelope, _ in pairs])
+            case Refused(code=code, ids=ids):
+                self.pump.answered(ids)
+                if code == REFUSED_ASKED:
+                    self.pump.again_later()
+                else:
+                    self.reconciling.settle(ids, arrived=True)
+            case Want(ids=ids):
+                self.pump.wanted(ids)
+            case Reconcile(raw=raw):
+                if not self.metered:
+                    await self.reconciling.receive(raw)
+            case _:
+                return False
+        return True
+
+    async def _accepted(self, ids: tuple[EnvelopeId, ...]) -> None:
+        if self._device is not None:
+            await self._owner.post(asks.Acknowledged(self._device, ids, False, self._transport))
+        elif self._carrier is not None:
+            await self._owner.post(
+                asks.Acknowledged(self._carrier, ids, False, self._transport, locked=True)
+            )
+
+    def _answered(self, ids: Iterable[EnvelopeId]) -> None:
+        ids = list(ids)
+        self.pump.answered(ids)
+        self.reconciling.settle(ids, arrived=True)

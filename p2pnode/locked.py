@@ -1,0 +1,120 @@
+"""A node whose vault is locked: it carries and forwards, without any secret of its owner.
+
+It works on the custody store alone, beside an empty vault in memory under an identity that nobody
+knows. Contacts know it by its carry pass; to everybody else it is a stranger, and it is theirs.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from random import SystemRandom
+from typing import Any
+
+import msgspec
+import trio
+
+from p2pnode import overview, plugins, schema
+from p2pnode.config import Config, Home
+from p2pnode.engine.clock import Clock
+from p2pnode.engine.engine import Engine
+from p2pnode.engine.entropy import OsEntropy
+from p2pnode.errors import VaultLocked
+from p2pnode.node import policy
+from p2pnode.protocol import identity
+from p2pnode.protocol.identity import Own
+from p2pnode.store import files
+from p2pnode.store.custody import Custody
+from p2pnode.store.vault import Vault, initialise
+from p2pnode.turns.stores import Stores
+
+UNLOCK = "p2pnode unlock"
+
+
+class LockedNode(schema.Service):
+    """Answers what a locked node can; everything else is VaultLocked.
+
+    stores: an empty vault with an identity of its own, and the real custody.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        engine: Engine,
+    ) -> None:
+        self.engine = engine
+        self._stores = stores
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["LockedNode"]:
+        """Carry until the context ends."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.engine.run, [], [])
+            try:
+                yield self
+            finally:
+                with trio.move_on_after(1) as last:
+                    last.shield = True
+                    await self.engine.keep()
+                nursery.cancel_scope.cancel()
+
+    async def call(self, request: schema.Request) -> schema.Answer:
+        """Carry out a request. Raises VaultLocked for what takes the vault."""
+        match request:
+            case schema.GetStatus():
+                found = overview.counted(self._stores, self.engine.clock.now().node)
+                return overview.status(self.engine, found, locked=True)
+            case schema.GetReady(timeout=timeout):
+                with trio.move_on_after(timeout):
+                    await self.engine.transports.settled()
+                return schema.Ready(ready=self.engine.transports.all_settled)
+            case schema.WriteCourier(place=place, contact="", max_size=most):
+                done = await self.engine.couriers.write(place, max_size=most)
+                return schema.CourierWritten(envelopes=done.envelopes, bytes=done.size)
+            case schema.ReadCourier(place=place):
+                taken = await self.engine.couriers.read(place)
+                return schema.CourierRead(**taken._asdict())
+            case _:
+                await trio.lowlevel.checkpoint()
+                raise VaultLocked(
+                    "the vault is locked; this node only carries", hint=f"Open it: {UNLOCK}"
+                )
+
+
+def locked_stores(custody: Custody, policy_: Any, entropy: Any) -> tuple[Stores, Own]:
+    """Return the stores of a locked node: an empty vault in memory, under a passing identity.
+
+    Strangers get and give nothing here: who they were before lies in the real vault.
+    """
+    account = identity.new_account(entropy)
+    own = Own(account, identity.new_device(account, entropy), "locked")
+    vault = Vault.memory()
+    initialise(vault, own, entropy.take(32))
+    if policy_.who == "everyone":
+        policy_ = msgspec.structs.replace(policy_, who="contacts")
+    return Stores(vault, custody, policy_), own
+
+
+@asynccontextmanager
+async def open_locked(home: Home, config: Config) -> AsyncIterator[LockedNode]:
+    """Run the node of a home without opening its vault until the context ends.
+
+    Raises StoreError and its kinds, ConfigError.
+    """
+    transports = plugins.load(home.config, config.enabled())
+    entropy = OsEntropy()
+    async with AsyncExitStack() as stack:
+        custody = Custody.open(home.custody)
+        stack.callback(custody.close)
+        stores, own = locked_stores(custody, policy(config), entropy)
+        stack.callback(stores.vault.close)
+        kept = custody.kept_clock()
+        engine = Engine(
+            stores,
+            own,
+            entropy,
+            Clock() if kept is None else Clock.after(*kept),
+            transports,
+            random=SystemRandom(),
+            carry_pass=files.carry_pass(home.carry_pass) or entropy.take(files.CARRY_PASS),
+            locked=True,
+        )
+        yield await stack.enter_async_context(LockedNode(stores, engine).running())

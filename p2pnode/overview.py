@@ -1,0 +1,150 @@
+"""What `status` and `peers` tell: the engine's links and the stores' figures, as the API shows."""
+
+from typing import Literal, NamedTuple
+
+import trio
+
+from p2pnode import __version__, schema
+from p2pnode.engine.engine import Engine
+from p2pnode.engine.link_task import LinkTask
+from p2pnode.engine.peers import Carrier, Device, Friend, OpenPairing
+from p2pnode.turns import carry
+from p2pnode.turns.stores import Stores
+
+LinkKind = Literal["contact", "carrier", "friend", "pairing", "stranger"]
+
+
+class Counted(NamedTuple):
+    """What `status` counts in the stores. names: contact's id → petname."""
+
+    names: dict[bytes, str]
+    pending: int
+    outbox: schema.OutboxStatus
+    custody: schema.CustodyStatus
+
+
+def counted(stores: Stores, now: int) -> Counted:
+    """Count what the stores hold. now: node time."""
+    contacts = stores.vault.contacts.all()
+    waiting, oldest = stores.vault.outbox.counts()
+    return Counted(
+        names={row.id: row.name for row in contacts},
+        pending=sum(row.state == "pending" for row in contacts),
+        outbox=schema.OutboxStatus(count=waiting, oldest=_age(oldest, now)),
+        custody=custody(stores),
+    )
+
+
+def custody(stores: Stores) -> schema.CustodyStatus:
+    """Return what is carried, and for whom."""
+    count, size = stores.custody.count_bytes()
+    used = {source: charged for source, (_, charged) in stores.custody.used().items()}
+    own, couriers, strangers = (
+        used.pop(carry.slot(stores.vault, of), 0)
+        for of in (carry.OWN, carry.COURIER, carry.STRANGERS)
+    )
+    return schema.CustodyStatus(
+        count=count,
+        bytes=size,
+        limit=stores.carry.limit,
+        carries_for=stores.carry.who,
+        own=own,
+        contacts=sum(used.values()),
+        couriers=couriers,
+        strangers=strangers,
+    )
+
+
+def status(engine: Engine, found: Counted, *, locked: bool = False) -> schema.Status:
+    """Return the whole picture."""
+    return schema.Status(
+        version=__version__,
+        uptime=round(engine.clock.uptime(), 1),
+        contacts=len(found.names),
+        pending=found.pending,
+        links=[
+            _link(link, found.names) for link in engine.peers.links.values() if link.established
+        ],
+        outbox=found.outbox,
+        custody=found.custody,
+        transports=_transports(engine),
+        locked=locked,
+        rejected=dict(engine.peers.rejected),
+        warnings=engine.listeners.warnings,
+    )
+
+
+def _link(link: LinkTask, names: dict[bytes, str]) -> schema.LinkStatus:
+    kind: LinkKind = "stranger"
+    contact = ""
+    match link.peer:
+        case Device(contact=of):
+            kind, contact = "contact", names.get(of, "")
+        case Carrier(contact=of):
+            kind, contact = "carrier", names.get(of, "")
+        case Friend():
+            kind = "friend"
+        case OpenPairing():
+            kind = "pairing"
+    age = round(trio.current_time() - link.established_at, 1)
+    return schema.LinkStatus(transport=link.transport, contact=contact, age=age, kind=kind)
+
+
+def _transports(engine: Engine) -> dict[str, schema.TransportStatus]:
+    found = {
+        one.transport.name: schema.TransportStatus(
+            state=one.state, detail=one.detail, nearby=engine.nearby(one.transport.name)
+        )
+        for one in engine.transports.running
+    }
+    for name in engine.couriers.all:
+        failure = engine.couriers.failures.get(name, "")
+        found[name] = schema.TransportStatus(state="degraded" if failure else "up", detail=failure)
+    return found
+
+
+class Standing(NamedTuple):
+    """A link with a contact that stands now: its transport, and whether the contact is locked."""
+
+    over: str
+    locked: bool
+
+
+def standing(engine: Engine) -> dict[bytes, Standing]:
+    """Return the links with contacts that stand now, by the contact's id."""
+    found: dict[bytes, Standing] = {}
+    for link in engine.peers.links.values():
+        match link.peer:
+            case Carrier(contact=contact):
+                found.setdefault(contact, Standing(link.transport, locked=True))
+            case Device(contact=contact):
+                found[contact] = Standing(link.transport, locked=False)
+    return found
+
+
+def peers(stores: Stores, links: dict[bytes, Standing], now: int) -> schema.Peers:
+    """Return all contacts as people to meet. now: node time."""
+    vault = stores.vault
+    found = []
+    for row in vault.contacts.all():
+        link = links.get(row.id, Standing("", locked=False))
+        waiting, oldest = vault.outbox.to_contact(row.id)
+        seen = [device.last_seen for device in vault.devices.of_contact(row.id)]
+        found.append(
+            schema.Peer(
+                name=row.name,
+                state=row.state,
+                over=link.over,
+                locked=link.locked,
+                last_seen=max((at for at in seen if at is not None), default=None),
+                encounters=vault.devices.encounters(row.id),
+                waiting=waiting,
+                oldest=_age(oldest, now),
+                carrying=vault.outbox.carried_by(row.id),
+            )
+        )
+    return schema.Peers(peers=found)
+
+
+def _age(born: int | None, now: int) -> float:
+    return float(max(0, now - born)) if born is not None else 0.0

@@ -1,0 +1,58 @@
+"""Small files beside the stores, written so that a power cut leaves them whole or as they were."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from nacl import utils
+
+from p2pnode.errors import StoreError, StoreFull
+
+CARRY_PASS = 32
+"""Bytes of a carry pass."""
+
+
+def write_whole(path: Path, raw: bytes) -> None:
+    """Write a file of mode 0600; after a power cut it is whole, or as it was before.
+
+    Raises StoreFull or StoreError.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno == 28:
+            raise StoreFull(f"the disk is full, no {path.name}", hint="Make room") from None
+        raise StoreError(f"{path.name} cannot be kept", why=str(error)) from None
+
+
+def carry_pass(path: Path) -> bytes | None:
+    """Return the carry pass kept at path; None when there is none, or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(CARRY_PASS + 1)
+    except OSError:
+        return None
+    return found if len(found) == CARRY_PASS else None
+
+
+def new_carry_pass(path: Path) -> bytes:
+    """Make a new carry pass, keep it at path and return its 32 bytes.
+
+    Raises StoreFull or StoreError.
+    """
+    made = utils.random(CARRY_PASS)
+    write_whole(path, made)
+    return made
