@@ -4,8 +4,9 @@ It works on the custody store alone, beside an empty vault in memory under an id
 knows. Contacts know it by its carry pass; to everybody else it is a stranger, and it is theirs.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from random import SystemRandom
 from typing import Any
 
@@ -18,8 +19,9 @@ from p2pnode.engine.clock import Clock
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import VaultLocked
-from p2pnode.node import policy
+from p2pnode.node import disk_room, policy
 from p2pnode.protocol import identity
+from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.identity import Own
 from p2pnode.store import files
 from p2pnode.store.custody import Custody
@@ -35,11 +37,7 @@ class LockedNode(schema.Service):
     stores: an empty vault with an identity of its own, and the real custody.
     """
 
-    def __init__(
-        self,
-        stores: Stores,
-        engine: Engine,
-    ) -> None:
+    def __init__(self, stores: Stores, engine: Engine) -> None:
         self.engine = engine
         self._stores = stores
 
@@ -79,7 +77,12 @@ class LockedNode(schema.Service):
                 )
 
 
-def locked_stores(custody: Custody, policy_: Any, entropy: Any) -> tuple[Stores, Own]:
+def locked_stores(
+    custody: Custody,
+    policy_: CarryPolicy,
+    entropy: Any,
+    room: Callable[[], int] | None = None,
+) -> tuple[Stores, Own]:
     """Return the stores of a locked node: an empty vault in memory, under a passing identity.
 
     Strangers get and give nothing here: who they were before lies in the real vault.
@@ -90,7 +93,7 @@ def locked_stores(custody: Custody, policy_: Any, entropy: Any) -> tuple[Stores,
     initialise(vault, own, entropy.take(32))
     if policy_.who == "everyone":
         policy_ = msgspec.structs.replace(policy_, who="contacts")
-    return Stores(vault, custody, policy_), own
+    return Stores(vault, custody, policy_, room=room), own
 
 
 @asynccontextmanager
@@ -104,7 +107,8 @@ async def open_locked(home: Home, config: Config) -> AsyncIterator[LockedNode]:
     async with AsyncExitStack() as stack:
         custody = Custody.open(home.custody)
         stack.callback(custody.close)
-        stores, own = locked_stores(custody, policy(config), entropy)
+        room = partial(disk_room, home.root)
+        stores, own = locked_stores(custody, policy(config), entropy, room)
         stack.callback(stores.vault.close)
         kept = custody.kept_clock()
         engine = Engine(

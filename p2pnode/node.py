@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, TypeVar
@@ -148,7 +149,7 @@ async def open_node(
         stack.callback(reading.close)
         settings = (policy(config), config.privacy.origin, config.privacy.tokens)
         node = Node(
-            Stores(vault, custody, *settings),
+            Stores(vault, custody, *settings, room=partial(disk_room, home.root)),
             transports,
             reader=Stores(reader, reading, *settings),
             carry_pass=_carry_pass(home, renewed=renewed),
@@ -159,6 +160,15 @@ async def open_node(
 def policy(config: Config) -> CarryPolicy:
     """Return for whom a node carries, and how much."""
     return CarryPolicy(limit=config.carry.max_mb * MEGABYTE, who=config.carry.for_)
+
+
+RESERVED = 16 * MEGABYTE
+"""Bytes of the disk that carried envelopes leave free, for own mail and the stores' logs."""
+
+
+def disk_room(root: Path) -> int:
+    """Return how many bytes carried envelopes may still take on a home's disk."""
+    return shutil.disk_usage(root).free - RESERVED
 
 
 def _carry_pass(home: Home, *, renewed: bool) -> bytes:

@@ -101,6 +101,13 @@ class EvictFrom(msgspec.Struct, frozen=True):
 Verdict = Admit | Refuse | EvictFrom
 
 
+def within(policy: CarryPolicy, usage: Usage, room: int) -> CarryPolicy:
+    """Return the policy on a disk that has only so many bytes left: own mail must find room there
+    too, so what is carried may use no more than is there and this."""
+    limit = min(policy.limit, usage.total + max(0, room))
+    return msgspec.structs.replace(policy, limit=limit)
+
+
 def judge(
     policy: CarryPolicy, usage: Usage, kind: Kind, slot: bytes, strangers: bytes, size: int
 ) -> Verdict:

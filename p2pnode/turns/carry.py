@@ -15,6 +15,7 @@ from p2pnode.protocol.custody import (
     Refuse,
     judge,
     victim,
+    within,
 )
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, parse_untrusted, token_hash
@@ -68,9 +69,11 @@ def keep(
         return None
     custody, size = stores.custody, len(outer.raw)
     source, strangers = slot(stores.vault, of), slot(stores.vault, STRANGERS)
+    room = None if stores.room is None else stores.room()
     for _ in range(EVICTED_AT_ONCE):
         usage = custody.usage(source, strangers)
-        verdict = judge(stores.carry, usage, kind, source, strangers, size)
+        policy = stores.carry if room is None else within(stores.carry, usage, room)
+        verdict = judge(policy, usage, kind, source, strangers, size)
         if isinstance(verdict, Admit):
             custody.put(envelope, outer.tag, outer.raw, outer.lifetime, age, source, now.node)
             return source

@@ -1,5 +1,6 @@
 """The two stores a turn works on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2pnode.protocol.custody import CarryPolicy, Origin
@@ -10,10 +11,14 @@ from p2pnode.store.vault import Vault
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The vault, the custody store, the policy the latter is filled by, how long what is our own
-    waits before carriers get it, and whether carriers are told later that it has come."""
+    waits before carriers get it, and whether carriers are told later that it has come.
+
+    room: how many bytes the disk still has for custody; None where that is not asked.
+    """
 
     vault: Vault
     custody: Custody
     carry: CarryPolicy
     origin: Origin = "balanced"
     tokens: bool = False
+    room: Callable[[], int] | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2pnode.ids import EnvelopeId
 from p2pnode.protocol.custody import (
     SEEN_COST,
     STRANGERS_SHARE,
@@ -14,8 +15,10 @@ from p2pnode.protocol.custody import (
     EvictFrom,
     Refuse,
     Usage,
+    Waiting,
     judge,
     victim,
+    within,
 )
 
 MIA, BO, WHO = b"slot mia", b"slot bo ", b"strangrs"
@@ -134,3 +137,67 @@ def test_a_flooder_crowds_out_itself_alone(offers: list[tuple[str, int]]) -> Non
         assert {one: len(model.held.get(one, [])) for one in (b"mia", b"bo")} == before
         assert sum(map(model.used, model.held)) <= limit
         assert model.used(WHO) <= limit // STRANGERS_SHARE
+
+
+def test_a_small_disk_is_a_smaller_quota() -> None:
+    policy = CarryPolicy(10 * NEED, "everyone")
+    assert within(policy, usage(3 * NEED), 100 * NEED) == policy
+    assert within(policy, usage(3 * NEED), 2 * NEED) == CarryPolicy(5 * NEED, "everyone")
+    assert within(policy, usage(3 * NEED), -NEED) == CarryPolicy(3 * NEED, "everyone")
+    full = within(policy, usage(3 * NEED, 0, 0, 2 * NEED), 0)
+    assert ask(full, usage(3 * NEED, 0, 0, 2 * NEED)) == EvictFrom(BO, older=False)
+
+
+def ids(count: int, first: int = 0) -> list[EnvelopeId]:
+    return [EnvelopeId(number.to_bytes(32)) for number in range(first, first + count)]
+
+
+def test_sources_take_turns_and_keep_their_order() -> None:
+    waiting = Waiting(WHO, 1_000)
+    flood, few, strange = ids(100), ids(3, 100), ids(2, 200)
+    for one in strange:
+        waiting.add(one, WHO)
+    for one in flood:
+        waiting.add(one, BO)
+    for one in few:
+        waiting.add(one, MIA)
+        waiting.add(one, MIA)  # again is harmless
+    assert len(waiting) == 105
+    first = waiting.take(6)
+    assert [one for one in first if one in few] == few
+    assert [one for one in first if one in flood] == flood[:3]
+    rest = waiting.take(1_000)
+    assert rest == [*flood[3:], *strange]
+    assert len(waiting) == 0
+    assert waiting.take(5) == []
+
+
+def test_a_full_queue_drops_the_newest_of_whoever_has_most() -> None:
+    waiting = Waiting(WHO, 10)
+    flood, few = ids(10), ids(5, 100)
+    for one in flood:
+        waiting.add(one, BO)
+    waiting.add(EnvelopeId(b"x" * 32), BO)
+    for one in few:
+        waiting.add(one, MIA)
+    assert len(waiting) == 10
+    found = waiting.take(10)
+    assert [one for one in found if one in flood] == flood[:5]
+    assert [one for one in found if one in few] == few
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from([MIA, BO, WHO])), max_size=120))
+def test_nothing_waits_twice_and_nothing_is_forgotten(added: list[tuple[int, bytes]]) -> None:
+    waiting = Waiting(WHO, 1_000)
+    known: dict[EnvelopeId, bytes] = {}
+    for number, source in added:
+        id_ = EnvelopeId(number.to_bytes(32))
+        waiting.add(id_, source)
+        known.setdefault(id_, source)
+    found = waiting.take(7) + waiting.take(1_000)
+    assert sorted(found) == sorted(known)
+    for source in (MIA, BO, WHO):
+        of = [one for one in found if known[one] == source]
+        assert of == [one for one in known if known[one] == source]
+    strangers = [number for number, one in enumerate(found) if known[one] == WHO]
+    assert strangers == list(range(len(found) - len(strangers), len(found)))

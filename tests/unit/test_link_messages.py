@@ -27,6 +27,12 @@ MESSAGES = [
     m.Addresses((("lan", (b"a", b"b" * 256)), ("tor", ()))),
     m.Addresses(tuple(("t" * 16, (b"a" * 256,) * 16) for _ in range(8))),
     m.Bye(0),
+    m.Work(b"n" * 16),
+    m.Credit(1),
+    m.Credit(0xFFFF),
+    m.CarryPass(b"p" * 32),
+    m.Delivered(((IDS[0], b"t" * 16),)),
+    m.Delivered(((IDS[0], b"t" * 16),) * MAX_IDS),
 ]
 
 
@@ -52,6 +58,13 @@ def test_layouts_are_the_written_ones():
         == b"\x0b\x91\x91\x92\xa3lan\x91\xc4\x01a"
     )
     assert m.encode_message(m.Bye(3)) == b"\x0c\x03"
+    assert m.encode_message(m.Work(b"n" * 16)) == b"\x0e" + b"n" * 16
+    assert m.encode_message(m.Credit(258)) == b"\x0f\x01\x02"
+    assert m.encode_message(m.CarryPass(b"p" * 32)) == b"\x10" + b"p" * 32
+    pairs = ((IDS[1], b"t" * 16), (IDS[2], b"u" * 16))
+    assert m.encode_message(m.Delivered(pairs)) == b"".join(
+        (b"\x11", IDS[1], b"t" * 16, IDS[2], b"u" * 16)
+    )
 
 
 def test_hello_is_one_size_blank_or_full():
@@ -70,6 +83,14 @@ def _hello(record: bytes, length: int | None = None) -> bytes:
 
 
 REFUSED = {
+    "work too short": (b"\x0e" + bytes(15), "bad-work"),
+    "work too long": (b"\x0e" + bytes(17), "bad-work"),
+    "credit of nothing": (b"\x0f\0\0", "bad-credit"),
+    "credit cut short": (b"\x0f\1", "bad-credit"),
+    "a pass too short": (b"\x10" + bytes(31), "bad-carry-pass"),
+    "nothing delivered": (b"\x11", "bad-delivered"),
+    "half a pair": (b"\x11" + bytes(47), "bad-delivered"),
+    "too much delivered": (b"\x11" + bytes(48 * (MAX_IDS + 1)), "bad-delivered"),
     "empty": (b"", "empty-message"),
     "ping without token": (b"\x01", "bad-token"),
     "ping with a long token": (b"\x01123456789", "bad-token"),
@@ -137,6 +158,13 @@ def test_foreign_bytes_are_refused_with_a_reason(raw, reason):
         m.PairingMessage(bytes(MAX_PAIRING + 1)),
         m.Hello(1, 0, FULL.statements * 4),
         m.Bye(-1),
+        m.Work(b"short"),
+        m.Credit(0),
+        m.Credit(0x10000),
+        m.CarryPass(b"short"),
+        m.Delivered(()),
+        m.Delivered(((b"short", b"t" * 16),)),
+        m.Delivered(((IDS[0], b"short"),)),
         m.Unknown(77),
     ],
 )

@@ -287,3 +287,76 @@ def test_store_custody_leaves_survive_an_undone_transaction(custody: Custody) ->
         raise ZeroDivisionError
     custody.forget_leaves()
     assert ids_of(custody) == {b"a" * 32}
+
+
+def test_store_custody_what_has_come_is_refused_and_no_difference(custody: Custody) -> None:
+    a, b = EnvelopeId(b"a" * 32), EnvelopeId(b"b" * 32)
+    put(custody, a, raw=b"1234")
+    before = custody.leaves()
+    with custody.transaction():
+        custody.deliver(a, b"token of a      ")
+        custody.deliver(b, b"never seen      ")
+    assert custody.get(a) is None
+    assert custody.has(a)
+    assert custody.token(a) == b"token of a      "
+    assert custody.token(b) is None
+    assert not custody.has(b)
+    put(custody, a, raw=b"1234")
+    assert custody.get(a) is None
+    assert custody.count_bytes() == (0, 0)
+    assert custody.leaves() != before
+    assert custody.leaves() == leaves([])
+    with custody.transaction():
+        custody.deliver(a, b"again           ")
+    expire(custody, 1000 + 2 * DAY)
+    assert not custody.has(a)
+
+
+def test_store_custody_recent_ids_are_those_that_count(custody: Custody) -> None:
+    names = [EnvelopeId(bytes([97 + number]) * 32) for number in range(5)]
+    for name in names[:2]:
+        put(custody, name)
+    position = custody.newest()
+    for name in names[2:]:
+        put(custody, name)
+    with custody.transaction():
+        custody.remove([names[3]])  # made room: it need not come again
+        custody.deliver(names[4], b"t" * 16)
+    assert custody.recent(position, 10) == names[2:4]
+    assert custody.recent(position, 1) == names[2:3]
+    assert custody.recent(0, 10) == names[:4]
+    assert custody.newest() == position + 3
+
+
+def test_store_custody_walks_tags_and_sources_in_the_order_they_came(custody: Custody) -> None:
+    put(custody, b"b" * 32, tag=b"1" * 16)
+    put(custody, b"a" * 32, tag=b"2" * 16, source=BO)
+    put(custody, b"c" * 32, tag=b"3" * 16)
+    with custody.transaction():
+        custody.remove([EnvelopeId(b"c" * 32)])
+    assert [tag for _, tag in custody.tags(0, 10)] == [b"1" * 16, b"2" * 16]
+    assert [tag for _, tag in custody.tags(1, 10)] == [b"2" * 16]
+    asked = [EnvelopeId(bytes([one]) * 32) for one in b"abcd"]
+    assert custody.ordered(asked) == [(b"b" * 32, MIA), (b"a" * 32, BO)]
+    assert custody.used() == {
+        MIA: (1, len(b"sealed") + 2 * SEEN_COST),
+        BO: (1, len(b"sealed") + SEEN_COST),
+    }
+
+
+def test_store_custody_some_from_a_start_and_around(custody: Custody) -> None:
+    for one in b"adgj":
+        put(custody, bytes([one]) * 32, now=1_000)
+    put(custody, b"h" * 32, now=5_000)
+    expire(custody, 5_000)
+    found = custody.from_start(b"e" * 32, 3_600, 10)
+    assert [one[:1] for one in found] == [b"g", b"j", b"a", b"d"]
+    assert custody.from_start(b"e" * 32, 3_600, 2) == found[:2]
+    assert len(custody.from_start(b"e" * 32, 0, 10)) == 5
+
+
+def test_store_custody_keeps_the_clock_it_was_told(custody: Custody) -> None:
+    assert custody.kept_clock() is None
+    with custody.transaction():
+        custody.expire(5_000, 1_790_000_000)
+    assert custody.kept_clock() == (5_000, 1_790_000_000)
