@@ -1,5 +1,7 @@
 # make demo   two people on two hosts: pair, write, crash, answer (real daemons)
 # make test   everything a change must pass: lint and all tests
+# make fuzz   foreign bytes against every parser, for minutes: FUZZ_SECONDS=600 make fuzz
+# make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
 # Both make their own environment from requirements.lock; as root with apt they install what the
 # system lacks, otherwise they say what is missing.
 
@@ -8,7 +10,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench clean system
+.PHONY: demo test lint bench fuzz soak clean system
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -23,6 +25,16 @@ lint: .venv/ready
 	$(BIN)/lint-imports --no-cache
 	@for one in $(TRANSPORTS); do \
 	  $(BIN)/python tests/walls.py "$$one" || exit 1; done
+
+FUZZ_SECONDS ?= 300
+SOAK_SECONDS ?= 300
+
+fuzz: .venv/ready
+	$(BIN)/python -m tests.fuzz.fuzz --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(TARGET),--target $(TARGET))
+
+soak: .venv/ready
+	$(BIN)/python -m tests.simulation.soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/ready
 	@$(BIN)/python -m bench
@@ -41,10 +53,12 @@ bench: .venv/ready
 	@touch $@
 
 system:
-	@command -v ip >/dev/null || PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null || { \
+	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	command -v ip >/dev/null && command -v mcopy >/dev/null && command -v fsck.vfat >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y iproute2 >/dev/null; \
-	  else echo "note: iproute2 is missing, tests on virtual hosts need it: apt install iproute2"; fi; }
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+	      iproute2 mtools dosfstools >/dev/null; \
+	  else echo "note: tests on virtual hosts and sticks need: apt install iproute2 mtools dosfstools"; fi; }
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

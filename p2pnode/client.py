@@ -19,7 +19,7 @@ import h11
 import msgspec
 
 from p2pnode.errors import Denied, InvalidInput, LocalError, NoDaemon, find
-from p2pnode.schema import CALLS, A, AckEvents, Answer, Asks, Event, Request
+from p2pnode.schema import CALLS, UNREADABLE, A, AckEvents, Answer, Asks, Event, Request
 
 if TYPE_CHECKING:
     import trio
@@ -140,7 +140,7 @@ class Exchange:
     def _refused(self) -> LocalError:
         try:
             told = msgspec.json.decode(b"".join(self._body), type=_Refusal)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             told = _Refusal()
         if self._status == 503:
             return NoDaemon(told.what, why=told.why, hint="Try again in a moment")
@@ -171,7 +171,7 @@ def decode_answer(request: Asks[A], raw: bytes) -> A:
     """Return the answer to a request. Raises the LocalError that came instead."""
     try:
         return cast("A", _opened(request, _decode_reply(raw)))
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise _strange(error) from None
 
 
@@ -187,7 +187,7 @@ def decode_answers(requests: Sequence[Request], raw: bytes) -> list[Answer | Loc
                 found.append(_opened(request, replies.get(number, _Reply(None))))
             except LocalError as error:
                 found.append(error)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise _strange(error) from None
     return found
 
@@ -203,7 +203,7 @@ def _raised(reply: _Reply) -> LocalError:
     return find(error.data.code)(error.message, why=error.data.why, hint=error.data.hint)
 
 
-def _strange(error: msgspec.DecodeError) -> LocalError:
+def _strange(error: Exception) -> LocalError:
     return LocalError(
         "the daemon's answer is not understood",
         why=str(error),

@@ -170,7 +170,7 @@ def load(path: Path, transports: Collection[str] | None = None) -> Config:
     text = _text(path)
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         found = re.search(r"at line (\d+)", str(error))
         place = f"{path.name}:{found[1]}" if found else path.name
         raise ConfigError(f"{place} is not TOML", why=str(error)) from None

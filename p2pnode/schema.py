@@ -31,6 +31,10 @@ State = Literal["queued", "handed", "delivered", "read", "expired", "received"]
 a message of somebody else is `received`. States never go back."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding foreign JSON may raise: bad UTF-8 inside of a string has an error of its own."""
+
+
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every request."""
 

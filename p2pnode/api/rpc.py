@@ -14,7 +14,7 @@ import msgspec
 
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
-from p2pnode.schema import METHODS, Answer, Request, Send, Service, Unlock
+from p2pnode.schema import METHODS, UNREADABLE, Answer, Request, Send, Service, Unlock
 
 MAX_BATCH = 256
 """Calls in one batch."""
@@ -114,7 +114,7 @@ def read(body: bytes) -> Work:
         return Work((_job(body),), batch=False)
     try:
         calls = _decode_batch(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return _refused(PARSE_ERROR, "the batch is not JSON")
     if not 0 < len(calls) <= MAX_BATCH:
         return _refused(INVALID_REQUEST, f"a batch has 1 to {MAX_BATCH} calls")
@@ -130,7 +130,7 @@ def _job(raw: bytes | msgspec.Raw) -> Job | bytes:
         call = _decode_call(raw)
     except msgspec.ValidationError as error:
         return _failure(None, INVALID_REQUEST, "not a JSON-RPC 2.0 call", why=str(error))
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return _failure(None, PARSE_ERROR, "the request is not JSON")
     decode = _decode_params.get(call.method)
     if decode is None:
@@ -138,7 +138,7 @@ def _job(raw: bytes | msgspec.Raw) -> Job | bytes:
         return b"" if call.id is msgspec.UNSET else told
     try:
         return Job(call.id, call.method, decode(call.params))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         told = _failure(_shown(call.id), INVALID_PARAMS, "wrong parameters", why=str(error))
         return b"" if call.id is msgspec.UNSET else told
 

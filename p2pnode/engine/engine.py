@@ -220,7 +220,13 @@ class Engine:
                 case effects.Receipt(device=device, envelope=envelope):
                     receipts.setdefault(device, []).append(envelope)
                     self._unspread.set()
+                case effects.Give(link=number):
+                    link = self.peers.links.get(number)
+                    if link is not None and link.exchange is not None:
+                        link.exchange.pump.give(effect.envelope, effect.age, effect.raw)
                 case effects.Carried():
+                    if effect.late:
+                        self._context.checkpoints.unseen(effect.envelope)
                     self._offer_to_others(effect)
                     self._unspread.set()
                 case effects.Tell(link=number, message=Accepted(ids=ids)):
@@ -366,12 +372,24 @@ class Engine:
         except LocalError as error:
             self.listeners.warn(error)
 
+    def friend_here(self) -> None:
+        """Somebody is here who may carry: what waits for that goes."""
+        self._unspread.set()
+
+    def _givable(self) -> tuple[tuple[int, DeviceId | None], ...]:
+        """Return the links on which fresh envelopes may be given to somebody."""
+        found = []
+        for number, link in self.peers.links.items():
+            if link.exchange is not None and not link.metered:
+                found.append((number, link.device.id if link.device is not None else None))
+        return tuple(found)
+
     async def _spread(self) -> None:
         while True:
             self._unspread = trio.Event()
             due: int | None = int(UPKEEP_EVERY)
             try:
-                due = await self.owner.ask(asks.Spread())
+                due = await self.owner.ask(asks.Spread(self._givable()))
             except LocalError as error:
                 self.listeners.warn(error)
             if due == 0:  # one turn does only so much

@@ -58,8 +58,9 @@ class Exchange:
         self._carrier: DeviceId | None = friend.id if isinstance(friend, Carrier) else None
         self._charged: ContactId = asks.FRIEND if isinstance(friend, Friend) else friend.contact
         self.pump = Pump(owner, self._device, outgoing, random, strangers)
+        self._peer = self._device or self._carrier
         self.reconciling = Reconciling(
-            owner, entropy, random, outgoing, self.pump, checkpoint, inline=inline
+            owner, entropy, random, outgoing, self.pump, checkpoint, peer=self._peer, inline=inline
         )
 
     def push(self, new: Push) -> None:
@@ -82,7 +83,7 @@ class Exchange:
             case EnvelopeOut(age=age, raw=raw):
                 await owner.post(asks.Arrived(self._number, device, self._charged, age, raw))
             case Offer(ids=ids):
-                await owner.post(asks.Offered(self._number, device, ids))
+                await owner.post(asks.Offered(self._number, device, ids, self._peer))
             case Receipts(ids=ids):
                 if device is not None:
                     await owner.post(asks.Acknowledged(device, ids, True, self._transport))

@@ -70,7 +70,11 @@ class PairingDesk(Protocol):
 
 
 class Reach(Protocol):
-    """Who knows where this node may be reached."""
+    """Who knows where this node may be reached, and waits for friends to come."""
+
+    def friend_here(self) -> None:
+        """A link stands on which envelopes are exchanged."""
+        ...
 
     async def told_to(self, lane: bytes) -> Addresses:
         """Return what a contact is told, by its lane."""
@@ -346,6 +350,7 @@ class LinkTask:
             strangers=context.strangers,
             inline=context.inline,
         )
+        context.reach.friend_here()
         nursery.start_soon(self._guarded, nursery, exchange.pump.run)
         if self._initiator and not self.metered:
             nursery.start_soon(self._guarded, nursery, exchange.reconciling.run)

@@ -83,6 +83,12 @@ class Pump:
             self._caught_up = False
             self._more.set()
 
+    def give(self, envelope: EnvelopeId, age: int, raw: bytes) -> None:
+        """Send a fresh own envelope to somebody who is to carry it, if the link is not busy."""
+        room = len(self._in_flight) < limits.MAX_IN_FLIGHT
+        if room and self._outgoing.try_send(EnvelopeOut(age, raw)):
+            self._in_flight.add(envelope)
+
     def answered(self, ids: Iterable[EnvelopeId]) -> None:
         """The other side accepted, opened or refused these."""
         self._in_flight.difference_update(ids)

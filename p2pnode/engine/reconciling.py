@@ -62,12 +62,14 @@ class Checkpoint:
     """What is known of the sets of this node and one device after a complete exchange.
 
     position: custody's newest row when everything was compared. settled: what has crossed the link
-    or was told to be there since: it is new here, but no difference.
+    or was told to be there since: it is new here, but no difference. unseen: what was here before,
+    but was held back.
     """
 
     token: bytes | None = None
     position: int = 0
     settled: set[EnvelopeId] = field(default_factory=set)
+    unseen: set[EnvelopeId] = field(default_factory=set)
     exchanges: int = 0
 
     def settle(self, ids: Iterable[EnvelopeId]) -> None:
@@ -80,7 +82,7 @@ class Checkpoint:
 
     def forget(self) -> None:
         """Nothing is known: the next exchange is about everything."""
-        self.token, self.settled = None, set()
+        self.token, self.settled, self.unseen = None, set(), set()
 
     def proposed(self) -> bytes | None:
         """Return the token to go by in the next exchange."""
@@ -104,6 +106,13 @@ class Checkpoints:
             self._known.popitem(last=False)
         return found
 
+    def unseen(self, envelope: EnvelopeId) -> None:
+        """An envelope that was held back is no more: it may be new to everybody."""
+        for one in self._known.values():
+            one.unseen.add(envelope)
+            if len(one.unseen) > MAX_SETTLED:
+                one.forget()
+
 
 class Reconciling:
     """All exchanges of one link, one at a time.
@@ -120,8 +129,10 @@ class Reconciling:
         pump: Pump,
         checkpoint: Checkpoint,
         *,
+        peer: DeviceId | None,
         inline: bool,
     ) -> None:
+        self._peer = peer
         self._owner = owner
         self._entropy = entropy
         self._random = random
@@ -138,6 +149,7 @@ class Reconciling:
         self._recent: dict[int, list[EnvelopeId]] = {}
         self._next: Checkpoint | None = None
         self._missing: set[EnvelopeId] = set()
+        self._seen: set[EnvelopeId] = set()
 
     async def run(self) -> None:
         """Begin exchanges until cancelled; for the side that dialled."""
@@ -181,7 +193,7 @@ class Reconciling:
         if fresh is None or fresh.token is None or self._missing or not self._over:
             return
         self._known.token, self._known.position = fresh.token, fresh.position
-        self._known.settled = fresh.settled
+        self._known.settled, self._known.unseen = fresh.settled, self._known.unseen - self._seen
         self._next = None
 
     def _begin(self) -> None:
@@ -230,18 +242,22 @@ class Reconciling:
 
     async def _leaves(self, recent: bool) -> Sequence[Leaf]:
         if not recent:
-            leaves, newest = await self._owner.ask(GetLeaves())
+            leaves, newest = await self._owner.ask(GetLeaves(self._peer))
             self._next = Checkpoint(token=b"", position=newest)
+            self._seen = set(self._known.unseen)
             return list(leaves)
-        ids, newest = await self._owner.ask(GetRecent(self._known.position, MAX_SETTLED))
+        ids, newest = await self._owner.ask(
+            GetRecent(self._known.position, MAX_SETTLED, self._peer)
+        )
         self._next = Checkpoint(token=b"", position=newest)
         self._recent = {}
-        for one in sorted(set(ids) - self._known.settled):
+        self._seen = set(self._known.unseen)
+        for one in sorted((set(ids) | self._seen) - self._known.settled):
             self._recent.setdefault(leaf_of(one), []).append(one)
         return [leaf(self._recent.get(number, ())) for number in range(LEAVES)]
 
     async def _ids(self, recent: bool, buckets: tuple[int, ...]) -> list[list[EnvelopeId]]:
         if recent:
             return [self._recent.get(number, []) for number in buckets]
-        found: list[list[EnvelopeId]] = await self._owner.ask(GetLeafIds(buckets))
+        found: list[list[EnvelopeId]] = await self._owner.ask(GetLeafIds(buckets, self._peer))
         return found

@@ -27,9 +27,20 @@ STRANGERS_SHARE = 4
 
 Origin = Literal["fast", "balanced", "hide"]
 
-ORIGINS: dict[Origin, tuple[int, int]] = {"fast": (0, 3), "balanced": (5, 60), "hide": (300, 3600)}
-"""Seconds, from and to, after which a fresh envelope of our own joins those we carry: the longer,
-the less its first appearance says who wrote it."""
+FIRST: dict[Origin, tuple[int, int] | None] = {
+    "fast": None,
+    "balanced": (5, 60),
+    "hide": (300, 3_600),
+}
+"""Seconds, from and to, after which one contact at random gets a fresh envelope of our own, and
+carries it on: so whoever else gets it first has it from somebody who did not write it."""
+
+ORIGINS: dict[Origin, tuple[int, int]] = {
+    "fast": (0, 3),
+    "balanced": (300, 900),
+    "hide": (3_600, 3 * 3_600),
+}
+"""Seconds, from and to, after which a fresh envelope of our own joins those we carry."""
 
 RECEIPTS: dict[Origin, tuple[int, int]] = {
     "fast": (3, 6),

@@ -27,7 +27,7 @@ from p2pnode.protocol.reconcile import effects
 from p2pnode.protocol.reconcile.limits import SALT
 from p2pnode.protocol.reconcile.machine import Reconciler
 from p2pnode.turns import asks
-from p2pnode.turns.effects import Push
+from p2pnode.turns.effects import Give, Push
 
 if TYPE_CHECKING:
     from p2pnode.sim.world import SimNode
@@ -95,6 +95,7 @@ class End:
         if self._initiator and not self.node.drops:
             self._machine = Reconciler(initiator=True, salt=self.node.entropy.take(SALT))
             self._reconcile(self._machine.start())
+        self.node.spread_soon()
         self.go_on()
 
     def push(self, new: Push) -> None:
@@ -106,6 +107,12 @@ class End:
         else:
             self._caught_up = False
             self.go_on()
+
+    def give(self, new: Give) -> None:
+        """Send a fresh own envelope to somebody who is to carry it."""
+        if len(self._in_flight) < limits.MAX_IN_FLIGHT:
+            self._in_flight.add(new.envelope)
+            self.send(EnvelopeOut(new.age, new.raw))
 
     def carry(self, envelope: EnvelopeId, source: bytes) -> None:
         """Offer what has just come into custody, a little later and mixed with others."""
@@ -168,7 +175,7 @@ class End:
                 self.node.world.crossed(raw)
                 self.node.turn(asks.Arrived(self.number, self.device, self.contact, age, raw))
             case Offer(ids=ids):
-                self.node.turn(asks.Offered(self.number, self.device, ids))
+                self.node.turn(asks.Offered(self.number, self.device, ids, self.device))
             case Want(ids=ids):
                 for one in ids:
                     if one in self._offered:
@@ -210,9 +217,11 @@ class End:
                 case effects.SendReconcile(raw=raw):
                     self.send(Reconcile(raw))
                 case effects.ReadDigests():
-                    self._reconcile(machine.digests(self.node.turn(asks.GetLeaves())[0]))
+                    self._reconcile(machine.digests(self.node.turn(asks.GetLeaves(self.device))[0]))
                 case effects.ReadIds(buckets=buckets):
-                    self._reconcile(machine.ids(self.node.turn(asks.GetLeafIds(buckets))))
+                    self._reconcile(
+                        machine.ids(self.node.turn(asks.GetLeafIds(buckets, self.device)))
+                    )
                 case effects.Found(they_lack=ids) if not self.node.drops:
                     for envelope, source in self.node.turn(asks.Ordered(ids)):
                         self._fresh.add(envelope, source)

@@ -1,6 +1,6 @@
 """A run of the model: encounters, links with bandwidth, and items that are passed on over them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -17,7 +17,7 @@ from p2pnode.sim.scenario import Scenario
 GATHER = 0.3
 """Seconds a fresh item waits on a link, as in the engine."""
 
-UP, DOWN, WRITTEN, SPREADS, ARRIVES, ANSWERS, FLOOD = range(7)
+UP, DOWN, WRITTEN, FIRST, SPREADS, ARRIVES, ANSWERS, FLOOD = range(8)
 """Kinds of events, in the order in which those of one moment happen."""
 
 Event = tuple[float, int, int, Any, Any]
@@ -65,6 +65,7 @@ class Model:
         self._order = count()
         self._have: list[dict[Item, None]] = [{} for _ in range(scenario.nodes)]
         self._seen: list[set[Item]] = [set() for _ in range(scenario.nodes)]
+        self._wait: list[dict[Item, None]] = [{} for _ in range(scenario.nodes)]
         self._ways: list[dict[int, Way]] = [{} for _ in range(scenario.nodes)]
         self._events: list[Event] = []
         self._life = LIFETIMES[scenario.traffic.lifetime]
@@ -86,6 +87,7 @@ class Model:
             UP: self._up,
             DOWN: self._down,
             WRITTEN: self._written,
+            FIRST: self._first,
             SPREADS: self._spreads,
             ARRIVES: self._arrives,
             ANSWERS: self._answers,
@@ -106,6 +108,8 @@ class Model:
         for giver, taker in ((one.a, one.b), (one.b, one.a)):
             way = Way(giver, taker, one.end, bandwidth)
             self._ways[giver][taker] = way
+            for item in list(self._wait[giver]):
+                self._first(now, item, [taker])
             seen = self._seen[taker]
             way.waiting = [item for item in self._have[giver] if item not in seen]
             self._random.shuffle(way.waiting)
@@ -139,9 +143,33 @@ class Model:
         if direct is not None:
             direct.waiting.append(item)
             self._go_on(direct, now)
+        first = self._router.first()
+        if first is not None:
+            self._at(item.born + first, FIRST, item, None)
         self._at(item.ripe, SPREADS, item, None)
 
+    def _first(self, now: float, item: Item, among: Sequence[int] | None) -> None:
+        """Give an item to one carrier, at random among those who are here; else to the next."""
+        waiting = self._wait[item.author]
+        waiting.pop(item, None)
+        if now >= item.ripe or item.delivered >= 0:
+            return
+        here = self._ways[item.author] if among is None else among
+        able = [
+            other
+            for other in here
+            if other != item.recipient and self._router.gives(item, item.author, other)
+        ]
+        if not able:
+            waiting[item] = None
+            return
+        item.one, item.given = self._random.choice(able), now
+        way = self._ways[item.author][item.one]
+        way.waiting.append(item)
+        self._go_on(way, now)
+
     def _spreads(self, now: float, item: Item, _: None) -> None:
+        self._wait[item.author].pop(item, None)
         if item.delivered < 0:
             self._offer(now, item, item.author, item.recipient)
 
@@ -164,6 +192,9 @@ class Model:
             return
         self.outcome.transfers += 1
         self._router.given(item, giver, taker)
+        if self._router.receipts and giver == item.author and taker == item.recipient:
+            self._handed_over(now, item)
+            return
         self._seen[taker].add(item)
         if taker == item.recipient and item.delivered < 0:
             self._delivered(now, item, giver)
@@ -174,6 +205,14 @@ class Model:
             self._have[taker][item] = None
             self.outcome.peak = max(self.outcome.peak, len(self._have[taker]))
             self._offer(now + GATHER, item, taker, giver)
+
+    def _handed_over(self, now: float, item: Item) -> None:
+        """The author's own link brought it: the recipient does not carry it on, unless a carrier
+        brings it as well; and where no carrier has it yet, none will."""
+        if item.delivered < 0:
+            self._delivered(now, item, item.author)
+        if now < item.ripe and item.one < 0:
+            self._have[item.author].pop(item, None)
 
     def _delivered(self, now: float, item: Item, giver: int) -> None:
         item.delivered = now
@@ -199,8 +238,11 @@ class Model:
             item = way.waiting.pop()
             if item in seen or item not in have or item.dies <= now:
                 continue
-            if now < item.ripe and item.author == way.giver and item.recipient != way.taker:
-                continue
+            if item.author == way.giver:
+                if item.recipient == way.taker and item.delivered >= 0:
+                    continue  # it is not told twice by its author
+                if now < item.ripe and way.taker not in (item.recipient, item.one):
+                    continue
             if not self._router.gives(item, way.giver, way.taker):
                 continue
             takes = SIZE / way.bandwidth if self._router.limited else 0.0

@@ -84,17 +84,9 @@ class Watched(Model):
         if item in self._seen[taker]:
             return
         super()._received(now, item, giver, taker)
-        trail = self.trails[item.number]
-        if giver == item.author and taker == item.recipient:
-            # As a node does: what came from its author is not carried on; and what the recipient
-            # has before others got a copy, they never get.
-            self._have[taker].pop(item, None)
-            if now < item.ripe:
-                self._have[giver].pop(item, None)
-                trail.held.pop(giver, None)
-            return
         if item not in self._have[taker] or taker in self._people.droppers:
             return
+        trail = self.trails[item.number]
         age = int((now - trail.counted[giver]) / HOUR)
         trail.counted[taker] = now - age * HOUR
         trail.held[taker] = Sight(now, giver, age)
@@ -107,9 +99,10 @@ class Watched(Model):
         if other is not None:
             self._end(now, item, other, taker)
 
-    def _offer(self, now: float, item: Item, node: int, but: int) -> None:
-        if node != item.recipient or but != item.author:
-            super()._offer(now, item, node, but)
+    def _handed_over(self, now: float, item: Item) -> None:
+        super()._handed_over(now, item)
+        if item not in self._have[item.author]:
+            self.trails[item.number].held.pop(item.author, None)
 
     # Tokens ------------------------------------------------------------------------------------
 
@@ -159,8 +152,8 @@ class PrivacyRow(msgspec.Struct, frozen=True):
     seen: of the messages, those of which any colluder got the envelope; the others are shares of
     these. author, recipient: how often each is named. author_prior, recipient_prior: by guessing
     blindly. near: the author, where a colluder is a contact of the author's; None where none ever
-    was. friend: the recipient, by naming any contact of the named author. shown: how often the
-    recipient gives itself away by what it answers. Errors are standard errors.
+    was. friend: the recipient, by naming any contact of the named author. Errors are standard
+    errors.
     """
 
     origin: Origin
@@ -175,7 +168,6 @@ class PrivacyRow(msgspec.Struct, frozen=True):
     recipient_error: float
     recipient_prior: float
     friend: float
-    shown: float
 
 
 class PrivacyReport(msgspec.Struct, frozen=True):
@@ -232,7 +224,6 @@ def table(report: PrivacyReport) -> str:
         "recipient",
         "blindly",
         "any friend",
-        "shown",
     )
     lines = [f"| {' | '.join(heads)} |", f"|---|---|{'--:|' * (len(heads) - 2)}"]
     for row in report.rows:
@@ -247,7 +238,6 @@ def table(report: PrivacyReport) -> str:
             f"{_percent(row.recipient)} ± {_percent(row.recipient_error)}",
             _percent(row.recipient_prior),
             _percent(row.friend),
-            _percent(row.shown),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -282,9 +272,7 @@ class Carriers:
     ) -> None:
         self.scenario, self.people, self.tokens = scenario, people, watched.tokens
         self.messages = [watched.trails[item.number] for item in watched.outcome.messages]
-        self._receipts = [
-            trail for trail in watched.trails.values() if trail.item.receipt_for is not None
-        ]
+        self._all = list(watched.trails.values())
         self._slowest = ORIGINS[scenario.privacy.origin][1]
         self._spans: dict[tuple[int, int], Spans] = {}
         for one in met:
@@ -342,6 +330,8 @@ class Carriers:
         knows that it has it."""
         starts, ends = self._spans.get((carrier, node), ([], []))
         own = trail.held.get(node)
+        if own is not None and node == trail.item.author and carrier == trail.item.one:
+            own = Sight(trail.item.given, node, 0)
         if own is None:
             return ends[-1] if ends else -inf, inf
         at = bisect_right(starts, own.time)
@@ -354,10 +344,11 @@ class Carriers:
             since = inf  # It had dropped it, and there was nothing to show it a token for.
         return until, since
 
-    def receipts(self, colluders: Collection[int]) -> dict[int, list[float]]:
-        """Return when colluders first got receipts, in order, by who gave them first."""
+    def answers(self, colluders: Collection[int]) -> dict[int, list[float]]:
+        """Return when colluders first got envelopes, messages and receipts alike, in order, by who
+        gave them first."""
         found: dict[int, list[float]] = {}
-        for trail in self._receipts:
+        for trail in self._all:
             first = self.first(trail, colluders)
             if first is not None:
                 found.setdefault(first[1], []).append(first[0])
@@ -371,7 +362,7 @@ class Carriers:
         """Return whom an envelope of this author may be for, and among them whom the colluders
         name: one, or several that are alike to them.
 
-        The contact of the author's whose receipt is seen first after the envelope was.
+        The contact of the author's who first gave an envelope of its own after this one was seen.
         """
         friends = sorted(self.people.friends[author].difference(colluders))
         next_: list[tuple[float, int]] = []
@@ -381,23 +372,6 @@ class Carriers:
             if at < len(times):
                 next_.append((times[at], friend))
         return friends, [min(next_)[1]] if next_ else friends
-
-    def shows_itself(self, trail: Trail, colluders: Collection[int]) -> bool:
-        """Tell whether a recipient that has an envelope from its author, and so does not carry it,
-        met a colluder that did: it then says of it that it is known, and yet lacks it."""
-        item = trail.item
-        if item.delivered < 0 or item.recipient in trail.held:
-            return False
-        for carrier in colluders:
-            if carrier in trail.held and carrier in self.people.friends[item.recipient]:
-                starts, ends = self._spans.get((carrier, item.recipient), ([], []))
-                both = max(trail.held[carrier].time, item.delivered)
-                at = bisect_right(ends, both)
-                gone = trail.ended.get(carrier)
-                until = self.scenario.seconds if gone is None else gone.time
-                if at < len(starts) and max(starts[at], both) < until:
-                    return True
-        return False
 
 
 class Told(NamedTuple):
@@ -412,7 +386,6 @@ class Told(NamedTuple):
     author: float
     recipient: float
     friend: float
-    shown: float
 
 
 def _row(carriers: Carriers, count: int, draws: int) -> PrivacyRow:
@@ -430,14 +403,14 @@ def _row(carriers: Carriers, count: int, draws: int) -> PrivacyRow:
         ]
         chosen = random.sample(foreign, min(LOOKED_AT, len(foreign)))
         asked += len(chosen)
-        receipts = carriers.receipts(colluders)
+        answers = carriers.answers(colluders)
         for number in chosen:
             trail = carriers.messages[number]
             first = carriers.first(trail, colluders)
             author = carriers.author(trail, colluders)
             if first is None or author is None:
                 continue
-            friends, named = carriers.recipients(author, first[0], colluders, receipts)
+            friends, named = carriers.recipients(author, first[0], colluders, answers)
             told.append(
                 Told(
                     draw,
@@ -446,7 +419,6 @@ def _row(carriers: Carriers, count: int, draws: int) -> PrivacyRow:
                     float(author == trail.item.author),
                     _right(trail.item.recipient, named),
                     _right(trail.item.recipient, friends),
-                    float(carriers.shows_itself(trail, colluders)),
                 )
             )
     author_share, author_error = _share(told, [one.author for one in told])
@@ -465,7 +437,6 @@ def _row(carriers: Carriers, count: int, draws: int) -> PrivacyRow:
         recipient_error=recipient_error,
         recipient_prior=1 / (scenario.nodes - count),
         friend=_share(told, [one.friend for one in told])[0],
-        shown=_share(told, [one.shown for one in told])[0],
     )
 
 

@@ -5,9 +5,11 @@
 """
 
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 from p2pnode.protocol.custody import (
+    FIRST,
     ORIGINS,
     SEEN_COST,
     Admit,
@@ -33,7 +35,8 @@ LOOKED_AT = 32
 class Item:
     """Something that travels: a message, a receipt for one, or junk (recipient -1).
 
-    ripe: from when on its author gives it to others than its recipient.
+    ripe: from when on its author gives it to everybody, not to its recipient alone, or to the one
+    that carries it first (`one`, since `given`).
     """
 
     number: int
@@ -45,6 +48,8 @@ class Item:
     receipt_for: "Item | None" = None
     delivered: float = -1.0
     confirmed: float = -1.0
+    one: int = -1
+    given: float = inf
 
 
 class Router:
@@ -62,8 +67,12 @@ class Router:
         self.random = random
 
     def delay(self) -> float:
-        """Return how long after it was written a message may go to others than its recipient."""
+        """Return how long after it was written a message may go to everybody."""
         return 0.0
+
+    def first(self) -> float | None:
+        """Return how long after it was written one carrier may have it; None for all at once."""
+        return None
 
     def gives(self, item: Item, giver: int, taker: int) -> bool:
         """Tell whether a node passes an item on to another that lacks it."""
@@ -149,6 +158,11 @@ class Friends(Router):
     def delay(self) -> float:
         """Return the origin's delay."""
         return self.random.uniform(*ORIGINS[self.scenario.privacy.origin])
+
+    def first(self) -> float | None:
+        """Return when one carrier may have a message."""
+        span = FIRST[self.scenario.privacy.origin]
+        return None if span is None else self.random.uniform(*span)
 
     def gives(self, item: Item, giver: int, taker: int) -> bool:
         """Pass on to contacts; to strangers where everybody carries for everyone."""

@@ -158,7 +158,7 @@ def parsed(text: str, name: str) -> Scenario:
     """Return the scenario in a TOML text. Raises ConfigError."""
     try:
         return msgspec.convert(tomllib.loads(text), Scenario)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"the scenario {name} cannot be used", why=str(error), hint="See docs/simulator.md"
         ) from None

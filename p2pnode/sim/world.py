@@ -94,6 +94,10 @@ class SimNode:
                 if device in self.ends:
                     self.ends[device].push(effect)
                 self.spread_soon()
+            case effects.Give(link=number):
+                for end in self.ends.values():
+                    if end.number == number:
+                        end.give(effect)
             case effects.Receipt(device=device, envelope=envelope):
                 if device in self.ends:
                     self.ends[device].send(Receipts((envelope,)))
@@ -134,7 +138,8 @@ class SimNode:
 
     def _spread(self) -> None:
         self._spreading = False
-        due = self.turn(asks.Spread())
+        links = tuple((end.number, device) for device, end in self.ends.items())
+        due = self.turn(asks.Spread(links))
         if due is not None and not self._spreading:
             self._spreading = True
             pause = max(SPREAD_EVERY, due) if due else SPREAD_ON

@@ -17,13 +17,14 @@ EXPIRED_AT_ONCE = 256
 FORGOTTEN_AT_ONCE = 1_024
 """Ids `Opened.expire` forgets at most; they end in the order they came, so no index is needed."""
 
-_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread, token"
+_OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted"
+_OUTBOX += ", first, spread, token"
 
 
 def _outbox(row: Row) -> OutboxRow:
-    envelope, message, pairing, device, raw, lifetime, age, born, accepted, spread, token = row
+    envelope, message, pairing, device, raw, lifetime, age, born, accepted, *rest = row
     return OutboxRow(
-        envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1, spread, token
+        envelope, message, pairing, device, raw, lifetime, age, born, accepted == 1, *rest
     )
 
 
@@ -36,7 +37,7 @@ class Outbox(Table):
         """Keep an envelope; return its row number, which is never used again."""
         dies = row.born + limits.LIFETIMES[row.lifetime] - row.age * 3600
         return self._db.insert(
-            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO outbox ({_OUTBOX}, dies) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (*msgspec.structs.astuple(row), dies),
         )
 
@@ -92,9 +93,51 @@ class Outbox(Table):
         for ref, _ in takewhile(lambda row: row[1] <= now, waiting):
             row = self._db.row(f"SELECT {_OUTBOX} FROM outbox WHERE ref=?", (ref,))
             assert row is not None  # found a moment ago, by the only writer
-            self._db.run("UPDATE outbox SET spread=NULL WHERE ref=?", (ref,))
+            self._db.run("UPDATE outbox SET first=NULL, spread=NULL WHERE ref=?", (ref,))
             found.append(_outbox(row))
         return found
+
+    def first_due(self, now: int, limit: int) -> list[OutboxRow]:
+        """Return the envelopes of which one carrier may get a copy now; none before one that was
+        written earlier (see `take_due`)."""
+        waiting = self._db.rows(
+            "SELECT first, envelope FROM outbox WHERE first IS NOT NULL ORDER BY ref LIMIT ?",
+            (limit,),
+        )
+        due = takewhile(lambda row: row[0] <= now, waiting)
+        found = (self.get(EnvelopeId(envelope)) for _, envelope in due)
+        return [row for row in found if row is not None]
+
+    def first_given(self, envelope: EnvelopeId) -> None:
+        """Note that one carrier gets a copy."""
+        self._db.run("UPDATE outbox SET first=NULL WHERE envelope=?", (envelope,))
+
+    def held_back(self, device: DeviceId | None) -> list[EnvelopeId]:
+        """Return the envelopes that one carrier has got and others are not to know of yet; without
+        those that this device has taken itself."""
+        rows = self._db.rows(
+            "SELECT envelope FROM outbox WHERE spread IS NOT NULL AND first IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM carriers WHERE carriers.envelope=outbox.ref AND device IS ?)",
+            (device,),
+        )
+        return [EnvelopeId(envelope) for (envelope,) in rows]
+
+    def known_outside(self, envelope: EnvelopeId) -> bool:
+        """Note that somebody else brought an own envelope, so that nothing need be held back; tell
+        whether it was."""
+        return bool(
+            self._db.change(
+                "UPDATE outbox SET first=NULL, spread=NULL WHERE envelope=? AND spread IS NOT NULL",
+                (envelope,),
+            )
+        )
+
+    def next_first(self, now: int) -> int | None:
+        """Return when the next envelope goes to one carrier; None when it only waits for one."""
+        found: int | None = self._db.value(
+            "SELECT first FROM outbox WHERE first IS NOT NULL ORDER BY ref LIMIT 1"
+        )
+        return found if found is not None and found > now else None
 
     def next_due(self) -> int | None:
         """Return when the next copy goes to carriers."""

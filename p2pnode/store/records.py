@@ -95,9 +95,9 @@ class OutboxRow(msgspec.Struct, frozen=True):
     """An envelope of our own under way: for a message, a pairing, or neither (receipts).
 
     device: whom it is for; None while only a pairing knows. lifetime: class 0..4. age: hours it
-    claimed at birth. accepted: whether the recipient's own node has it. spread: when a copy goes
-    to carriers, unless it has come before; None when that was done. token: what proves to carriers
-    that it has come.
+    claimed at birth. accepted: whether the recipient's own node has it. first, spread: when a copy
+    goes to one carrier and to all, unless it has come before; None when that was done. token: what
+    proves to carriers that it has come.
     """
 
     envelope: EnvelopeId
@@ -109,6 +109,7 @@ class OutboxRow(msgspec.Struct, frozen=True):
     age: int
     born: int
     accepted: bool
+    first: int | None = None
     spread: int | None = None
     token: bytes = b""
 

@@ -71,11 +71,15 @@ class Couriered:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """The other side of a link names envelopes it could send."""
+    """The other side of a link names envelopes it could send.
+
+    device: None where it has not proved itself, also where it runs locked; peer: then too.
+    """
 
     link: LinkId
     device: DeviceId | None
     ids: tuple[EnvelopeId, ...]
+    peer: DeviceId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +163,30 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Time passes: copies of own envelopes go to carriers, and overdue receipts are written."""
+    """Time passes: copies of own envelopes go to carriers, and overdue receipts are written.
+
+    links: those on which envelopes may be given to somebody, with the device there.
+    """
+
+    links: tuple[tuple[LinkId, DeviceId | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GetLeaves:
-    """The digests of all that is or was carried, and the newest row, for a reconciliation."""
+    """The digests of all that is or was carried, and the newest row, for a reconciliation.
+
+    peer: with whom; what is held back from it does not count.
+    """
+
+    peer: DeviceId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GetLeafIds:
-    """The ids in some leaves."""
+    """The ids in some leaves, as towards a peer."""
 
     leaves: tuple[int, ...]
+    peer: DeviceId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +200,11 @@ class Ordered:
 @dataclass(frozen=True, slots=True)
 class GetRecent:
     """The ids of what came into custody after row `after`, and the newest row now; at most `limit`
-    ids."""
+    ids, as towards a peer."""
 
     after: int
     limit: int
+    peer: DeviceId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,12 @@
 Custody knows sources as slots alone; the key that makes them lies in the vault.
 """
 
-from p2pnode.ids import EnvelopeId
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol.custody import (
+    FIRST,
     ORIGINS,
     STRANGERS_EPOCH,
     STRANGERS_LATER,
@@ -21,10 +25,11 @@ from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, parse_untrusted, token_hash
 from p2pnode.protocol.limits import LIFETIMES
 from p2pnode.protocol.primitives import prf
+from p2pnode.protocol.reconcile.buckets import leaf, leaf_of
 from p2pnode.store.records import OutboxRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns.asks import FetchCarried, HaveCome
-from p2pnode.turns.effects import Carried, Charge, Decision, Effect
+from p2pnode.turns.asks import FetchCarried, GetLeafIds, GetLeaves, GetRecent, HaveCome
+from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Give
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
@@ -113,13 +118,45 @@ def spread(stores: Stores, now: Moment) -> list[Effect]:
             continue
         source = keep(stores, "own", OWN, outer, row.envelope, age, now)
         if source is not None:
-            effects.append(Carried(None, row.envelope, source))
+            late = stores.origin != "fast"
+            effects.append(Carried(None, row.envelope, source, late=late))
     return effects
+
+
+def held_back(stores: Stores, peer: DeviceId | None) -> frozenset[EnvelopeId]:
+    """Return what a peer is not to know of yet: own envelopes that somebody else carries first."""
+    return frozenset(stores.vault.outbox.held_back(peer))
+
+
+def leaves(stores: Stores, ask: GetLeaves) -> Decision:
+    """Answer the digests of what counts as carried towards a peer, and the newest row."""
+    custody = stores.custody
+    found = custody.leaves()
+    hidden = held_back(stores, ask.peer)
+    for number in {leaf_of(one) for one in hidden}:
+        [ids] = custody.leaf_ids([number])
+        found[number] = leaf([one for one in ids if one not in hidden])
+    return Decision((found, custody.newest()))
+
+
+def leaf_ids(stores: Stores, ask: GetLeafIds) -> Decision:
+    """Answer the ids of some leaves, as towards a peer."""
+    hidden = held_back(stores, ask.peer)
+    found = stores.custody.leaf_ids(ask.leaves)
+    return Decision([[one for one in ids if one not in hidden] for ids in found])
+
+
+def recent(stores: Stores, ask: GetRecent) -> Decision:
+    """Answer the ids of what came after a row, as towards a peer, and the newest row."""
+    custody, hidden = stores.custody, held_back(stores, ask.peer)
+    found = custody.recent(ask.after, ask.limit)
+    return Decision(([one for one in found if one not in hidden], custody.newest()))
 
 
 def come(stores: Stores, row: OutboxRow, now: Moment, entropy: Entropy) -> None:
     """An own envelope has come: let carriers know after a while, where the person wants it."""
-    if stores.tokens and row.device is not None and stores.custody.has(row.envelope):
+    given = row.first is None or row.spread is None
+    if stores.tokens and row.device is not None and given:
         least, most = TOKENS
         late = least + int.from_bytes(entropy.take(4)) % (most - least + 1)
         stores.vault.tokens.add(row.envelope, row.device, row.token, now.node + late)
@@ -156,10 +193,46 @@ def for_strangers(stores: Stores, now: Moment) -> Decision:
     return Decision(tuple(stores.custody.from_start(start, since, STRANGERS_SEE)))
 
 
-def delay(stores: Stores, entropy: Entropy) -> int:
-    """Return after how many seconds a fresh envelope's copy goes to carriers."""
-    least, most = ORIGINS[stores.origin]
-    return least + int.from_bytes(entropy.take(4)) % (most - least + 1)
+class Delays(NamedTuple):
+    """When copies of a fresh envelope go to one carrier, and to all. Node time."""
+
+    first: int | None
+    spread: int
+
+
+def delays(stores: Stores, now: Moment, entropy: Entropy) -> Delays:
+    """Choose when copies of a fresh envelope go to carriers."""
+
+    def chosen(span: tuple[int, int]) -> int:
+        least, most = span
+        return now.node + least + int.from_bytes(entropy.take(4)) % (most - least + 1)
+
+    one = FIRST[stores.origin]
+    return Delays(None if one is None else chosen(one), chosen(ORIGINS[stores.origin]))
+
+
+def give_first(
+    stores: Stores, links: Sequence[tuple[int, DeviceId | None]], now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Give fresh envelopes whose time for it has come to one carrier each, chosen at random among
+    those who are here; without any they wait.
+
+    To that carrier we are one as well from then on; to others we have nothing until it is spread,
+    or until somebody brings it (see `held_back`).
+    """
+    outbox = stores.vault.outbox
+    effects: list[Effect] = []
+    for row in outbox.first_due(now.node, SPREAD_AT_ONCE) if links else ():
+        others = [link for link, device in links if device != row.device]
+        if not others and not row.accepted:
+            continue
+        outbox.first_given(row.envelope)
+        if not row.accepted:
+            keep(stores, "own", OWN, parse_untrusted(row.raw), row.envelope, row.age, now)
+            link = others[int.from_bytes(entropy.take(4)) % len(others)]
+            age = row.age + max(0, now.node - row.born) // 3600
+            effects.append(Give(link, row.envelope, age, row.raw))
+    return effects
 
 
 def fetch(stores: Stores, ask: FetchCarried) -> Decision:

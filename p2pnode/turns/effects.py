@@ -31,11 +31,22 @@ class Tell:
 @dataclass(frozen=True, slots=True)
 class Carried:
     """An envelope is in custody that was not before: others may want it. link: where it came by;
-    source: the slot it is charged to."""
+    source: the slot it is charged to. late: it was there before, but others were not to know."""
 
     link: int | None
     envelope: EnvelopeId
     source: bytes
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """A fresh own envelope for one carrier: send it on this link, if it still stands."""
+
+    link: int
+    envelope: EnvelopeId
+    age: int
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +154,7 @@ class PushPairing:
 Effect = (
     Push
     | Tell
+    | Give
     | Receipt
     | Carried
     | Charge

@@ -130,6 +130,7 @@ def _send(
     sent: list[tuple[int, bytes]] = []
     for raw in envelopes:
         age = entropy.take(1)[0] % AGES_AT_BIRTH
+        due = carry.delays(stores, now, entropy)
         stores.vault.outbox.add(
             OutboxRow(
                 envelope=envelope_id(raw),
@@ -141,7 +142,8 @@ def _send(
                 age=age,
                 born=now.node,
                 accepted=False,
-                spread=now.node + carry.delay(stores, entropy),
+                first=due.first,
+                spread=due.spread,
             )
         )
         sent.append((age, raw))

@@ -7,6 +7,7 @@ person's node was where.
 from collections.abc import Iterable
 
 from p2pnode.ids import DeviceId, EnvelopeId
+from p2pnode.protocol import limits
 from p2pnode.protocol.content import Receipts, encode_content
 from p2pnode.protocol.custody import RECEIPTS
 from p2pnode.protocol.entropy import Entropy
@@ -19,8 +20,8 @@ from p2pnode.turns.stores import Stores
 TOGETHER = 48
 """Receipts in one envelope: as many as its smallest size holds."""
 
-LIFETIME = 2
-"""Lifetime class of receipts, 7 days: whoever still has the message's envelope soon offers it."""
+LIFETIME = limits.DEFAULT_LIFETIME
+"""Lifetime class of receipts: that of messages, so that carriers cannot tell them apart."""
 
 
 def owe(

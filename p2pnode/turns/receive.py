@@ -41,6 +41,10 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     """
     outer = parse_untrusted(ask.raw)
     envelope = envelope_id(ask.raw)
+    if stores.vault.outbox.known_outside(envelope):
+        source = carry.slot(stores.vault, carry.OWN)
+        answer = Tell(ask.link, Accepted((envelope,)))
+        return Decision("known", (answer, Carried(ask.link, envelope, source, late=True)))
     known = _known(stores, ask.device, envelope)
     if known is not None:
         return Decision("known", tuple(_tell(stores, ask.link, {known: [envelope]})))
@@ -90,8 +94,10 @@ def _answered(
 def offered(stores: Stores, ask: Offered) -> Decision:
     """Say which offered envelopes are wanted; those known already are acknowledged again."""
     found: dict[Known | None, list[EnvelopeId]] = {}
+    hidden = carry.held_back(stores, ask.peer)
     for envelope in ask.ids:
-        found.setdefault(_known(stores, ask.device, envelope), []).append(envelope)
+        known = None if envelope in hidden else _known(stores, ask.device, envelope)
+        found.setdefault(known, []).append(envelope)
     return Decision(effects=tuple(_tell(stores, ask.link, found)))
 
 
@@ -116,14 +122,14 @@ def _known(stores: Stores, device: DeviceId | None, envelope: EnvelopeId) -> Kno
     """Say what is known of an envelope: it came from this device and was opened, or it is known to
     have come, or it is held, or nothing.
 
-    Only its author learns that an envelope was opened here; to others it is one that is held.
+    Only its author learns that an envelope was opened here. For others only what is carried counts:
+    one that came from its author alone is taken again from a carrier, and carried like the rest.
     """
-    author = stores.vault.opened.has(envelope)
-    if author is not None and author == device:
+    if device is not None and stores.vault.opened.has(envelope) == device:
         return "opened"
     if stores.custody.token(envelope) is not None:
         return "come"
-    return "held" if author is not None or stores.custody.has(envelope) else None
+    return "held" if stores.custody.has(envelope) else None
 
 
 def _open(

@@ -108,6 +108,7 @@ def seal_for(
     sealed = seal(session, content, lifetime=lifetime, entropy=entropy)
     vault.sessions.save(device.session, sealed.session)
     age = entropy.take(1)[0] % AGES_AT_BIRTH
+    due = carry.delays(stores, now, entropy)
     row = vault.outbox.add(
         OutboxRow(
             envelope=sealed.id,
@@ -119,7 +120,8 @@ def seal_for(
             age=age,
             born=now.node,
             accepted=False,
-            spread=now.node + carry.delay(stores, entropy),
+            first=due.first,
+            spread=due.spread,
             token=sealed.token,
         )
     )

@@ -2,7 +2,7 @@
 
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.turns import carry, delivery, mutual, pairing, receipts
-from p2pnode.turns.asks import Upkeep
+from p2pnode.turns.asks import Spread, Upkeep
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
@@ -30,14 +30,19 @@ def upkeep(stores: Stores, ask: Upkeep, now: Moment) -> Decision:
     return Decision(effects=tuple(effects))
 
 
-def spread(stores: Stores, now: Moment, entropy: Entropy) -> Decision:
+def spread(stores: Stores, ask: Spread, now: Moment, entropy: Entropy) -> Decision:
     """Do what a short time brings: copies for carriers, and receipts for those not met since.
 
-    Answers in how many seconds there is more to do, None when nothing waits.
+    Answers in how many seconds there is more to do, None when nothing waits (but perhaps for
+    somebody to come).
     """
+    given = carry.give_first(stores, ask.links, now, entropy)
     written = receipts.write_due(stores, now, entropy)
     copied = carry.spread(stores, now)
-    ahead = (stores.vault.outbox.next_due(), stores.vault.owed.next_due())
+    outbox = stores.vault.outbox
+    ahead = (outbox.next_due(), stores.vault.owed.next_due(), outbox.next_first(now.node))
     due = min((moment for moment in ahead if moment is not None), default=None)
     left = None if due is None else max(0, due - now.node)
-    return Decision(left, (*written, *copied))
+    if len(given) == carry.SPREAD_AT_ONCE:
+        left = 0
+    return Decision(left, (*given, *written, *copied))

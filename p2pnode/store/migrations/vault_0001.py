@@ -93,9 +93,9 @@ CREATE TABLE outbox (
   pairing BLOB REFERENCES pairings (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   device BLOB REFERENCES devices (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
   lifetime INTEGER NOT NULL, age INTEGER NOT NULL, born INTEGER NOT NULL, dies INTEGER NOT NULL,
-  spread INTEGER, token BLOB NOT NULL, accepted INTEGER NOT NULL, raw BLOB NOT NULL
+  first INTEGER, spread INTEGER, token BLOB NOT NULL, accepted INTEGER NOT NULL, raw BLOB NOT NULL
 ) STRICT;
-CREATE INDEX outbox_device ON outbox (device, ref, envelope, dies, spread);
+CREATE INDEX outbox_device ON outbox (device, ref, envelope, dies, first, spread);
 CREATE INDEX outbox_pairing ON outbox (pairing, ref, envelope) WHERE pairing IS NOT NULL;
 
 CREATE TABLE carriers (
