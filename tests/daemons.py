@@ -69,15 +69,15 @@ class Daemon:
         made: dict[str, Any] = self.lines("init", "--name", self.name, *secret)[0]
         return made
 
-    def start(self) -> "Daemon":
+    def start(self, *, locked: bool = False) -> "Daemon":
         """Run the daemon and wait until it is ready."""
-        self.launch()
+        self.launch(locked=locked)
         self.ready()
         return self
 
-    def launch(self) -> None:
-        """Run the daemon."""
-        words = self.command("run", *self.secret)
+    def launch(self, *, locked: bool = False) -> None:
+        """Run the daemon; locked: without the secret that opens its vault."""
+        words = self.command("run", *(["--locked"] if locked else self.secret))
         if self.host is not None:
             # A host name of its own, which must not show anywhere.
             rename = f"echo {HOST_NAME} > /proc/sys/kernel/hostname; exec " + '"$@"'

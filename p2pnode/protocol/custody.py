@@ -22,6 +22,13 @@ SEEN_COST = 160
 """Bytes charged for each envelope besides its own, until its id is forgotten: the rows that stay
 when it has gone. Otherwise envelopes that come and go would fill the disk for nothing."""
 
+ROWS_SHARE = 4
+"""When room is needed, rows of envelopes that have gone may be one part in this many of what their
+source uses; beyond, the oldest are forgotten. Otherwise in a long flood they would take all."""
+
+FORGOTTEN_AT_ONCE = 32
+"""Such rows forgotten at once: room for one small envelope."""
+
 STRANGERS_SHARE = 4
 """Strangers get at most one part in this many of the space."""
 
@@ -143,6 +150,11 @@ def judge(
     if usage.source + need > usage.most:
         return EvictFrom(slot, older=True) if usage.source else Refuse()
     return EvictFrom(usage.most_slot, older=False)
+
+
+def forgets(rows: int, used: int) -> bool:
+    """Tell whether a source that uses so many bytes has too many rows of what has gone."""
+    return rows * SEEN_COST * ROWS_SHARE > used
 
 
 def weight(age: int, size: int) -> int:

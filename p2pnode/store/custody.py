@@ -190,6 +190,27 @@ class Custody:
             self._forget(lifetime, elapsed - 2 * seconds)
         return gone
 
+    def rows(self, source: bytes) -> tuple[int, int]:
+        """Return how many rows a source has of what has gone, and the bytes charged to it."""
+        row = self._db.row(
+            f"SELECT seen - count, bytes + seen * {SEEN_COST} FROM sources WHERE source=?",
+            (source,),
+        )
+        return (0, 0) if row is None else (row[0], row[1])
+
+    def forget_gone(self, source: bytes, limit: int) -> int:
+        """Forget the oldest of a source's envelopes that have gone; return how many. They may come
+        again."""
+        rows = self._db.rows(
+            "SELECT ref, id FROM envelopes WHERE tag IS NULL AND source=? ORDER BY first LIMIT ?",
+            (source, limit),
+        )
+        for ref, id_ in rows:
+            self._db.run("DELETE FROM envelopes WHERE ref=?", (ref,))
+            self._stale.add(leaf_of(id_))
+        self._count(source, 0, 0, -len(rows))
+        return len(rows)
+
     def _forget(self, lifetime: int, before: int) -> None:
         for ref, id_, source in self._db.rows(
             "SELECT ref, id, source FROM envelopes"

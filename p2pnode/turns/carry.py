@@ -9,6 +9,7 @@ from typing import NamedTuple
 from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol.custody import (
     FIRST,
+    FORGOTTEN_AT_ONCE,
     ORIGINS,
     STRANGERS_EPOCH,
     STRANGERS_LATER,
@@ -17,6 +18,7 @@ from p2pnode.protocol.custody import (
     Admit,
     Kind,
     Refuse,
+    forgets,
     judge,
     victim,
     within,
@@ -74,25 +76,30 @@ def keep(
         return None
     custody, size = stores.custody, len(outer.raw)
     source, strangers = slot(stores.vault, of), slot(stores.vault, STRANGERS)
-    room = None if stores.room is None else stores.room()
+    usage = custody.usage(source, strangers)
+    policy = stores.carry
+    if stores.room is not None:
+        policy = within(policy, usage, stores.room())
     for _ in range(EVICTED_AT_ONCE):
-        usage = custody.usage(source, strangers)
-        policy = stores.carry if room is None else within(stores.carry, usage, room)
         verdict = judge(policy, usage, kind, source, strangers, size)
         if isinstance(verdict, Admit):
             custody.put(envelope, outer.tag, outer.raw, outer.lifetime, age, source, now.node)
             return source
         if isinstance(verdict, Refuse):
             return None
-        gone = victim(
-            custody.candidates(verdict.slot, LOOKED_AT),
-            age=age * 3600,
-            size=size,
-            older=verdict.older,
-        )
-        if gone is None:
-            return None
-        custody.remove([EnvelopeId(gone.id)])
+        if forgets(*custody.rows(verdict.slot)):
+            custody.forget_gone(verdict.slot, FORGOTTEN_AT_ONCE)
+        else:
+            gone = victim(
+                custody.candidates(verdict.slot, LOOKED_AT),
+                age=age * 3600,
+                size=size,
+                older=verdict.older,
+            )
+            if gone is None:
+                return None
+            custody.remove([EnvelopeId(gone.id)])
+        usage = custody.usage(source, strangers)
     return None
 
 

@@ -10,17 +10,23 @@ MESSAGES = 300
 KILLS = 50
 
 
+def address(daemon: Daemon) -> str:
+    """Return where a daemon is reached."""
+    return "127.0.0.1" if daemon.host is None else daemon.host.ipv4
+
+
 def acquaint(ana: Daemon, bo: Daemon, cy: Daemon) -> None:
     """Make all three contacts; from then on ana and cy know only bo's address."""
     daemons = (ana, bo, cy)
     ports = {daemon.name: free_port() for daemon in daemons}
 
     def settle(daemon: Daemon, others: tuple[Daemon, ...]) -> None:
-        peers = [f"127.0.0.1:{ports[other.name]}" for other in others]
+        peers = [f"{address(other)}:{ports[other.name]}" for other in others]
+        interfaces = ["lo"] if daemon.host is None else []
         daemon.home.config.write_text(
             '[privacy]\norigin = "fast"\n[transports]\ncourier = false\n[transports.lan]\n'
-            f'discover = false\ninterfaces = ["lo"]\nport = {ports[daemon.name]}\n'
-            f"peers = {json.dumps(peers)}\n"
+            f"discover = false\ninterfaces = {json.dumps(interfaces)}\n"
+            f"port = {ports[daemon.name]}\npeers = {json.dumps(peers)}\n"
         )
 
     for daemon in daemons:

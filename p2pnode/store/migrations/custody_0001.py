@@ -22,6 +22,7 @@ CREATE TABLE envelopes (
 CREATE INDEX envelopes_tag ON envelopes (tag) WHERE tag IS NOT NULL;
 CREATE INDEX envelopes_age ON envelopes (lifetime, born) WHERE tag IS NOT NULL;
 CREATE INDEX envelopes_source ON envelopes (source, born) WHERE tag IS NOT NULL;
+CREATE INDEX envelopes_rows ON envelopes (source, first) WHERE tag IS NULL;
 CREATE INDEX envelopes_gone ON envelopes (lifetime, first) WHERE tag IS NULL;
 
 CREATE TABLE bodies (

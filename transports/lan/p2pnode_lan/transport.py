@@ -22,6 +22,7 @@ from p2pnode_lan.channel import LanChannel
 from p2pnode_lan.diagnosis import diagnose
 from p2pnode_lan.interfaces import Changes, Interface, chosen
 from p2pnode_lan.listening import accept, listen, reach
+from p2pnode_lan.pace import Pace
 from p2pnode_lan.settings import LanSettings
 
 PENDING_INCOMING = 16
@@ -61,6 +62,7 @@ class LanTransport(Transport):
         self._channels: WeakSet[LanChannel] = WeakSet()
         self._lanes: set[Lane] = set()
         self._running = False
+        self._pace = Pace()
         self._seen: dict[str, Address] = {}
         self._own_names: deque[str] = deque(maxlen=OWN_NAMES)
 
@@ -146,7 +148,8 @@ class LanTransport(Transport):
                     host.encountered(encode([peer]))
 
             def admits(ip: IP, scope: int) -> bool:
-                return self._near(ip, scope, interfaces)
+                near = self._near(ip, scope, interfaces)
+                return near and self._pace.allows(ip, trio.current_time())
 
             def take(accepted: socket.socket) -> None:
                 self._take(accepted, arriving)
