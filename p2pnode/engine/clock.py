@@ -1,8 +1,8 @@
 """Three clocks: monotonic for machines, node time for lifetimes, wall time for captions.
 
 Node time is the number of seconds this node has lived through: it runs on the monotonic clock
-while the node runs, and takes in time spent switched off only where the wall clock moved forward,
-at most a month (a Pi wakes up without knowing the date). It never goes back.
+while the node runs, and takes in time spent switched off as far as the wall clock can be believed
+(a Pi wakes up without knowing the date). It never goes back.
 """
 
 import time
@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2pnode.protocol import limits
+from p2pnode.protocol.elapsed import missed
 from p2pnode.turns.moment import Moment
-
-LONGEST_SLEEP = limits.LIFETIMES[-1]
-"""Seconds switched off that count at most: after that everything carried has expired anyway."""
 
 KEPT = "clock"
 """Where a node keeps its clock: 8 bytes of node time, 8 of the wall time then, big-endian."""
@@ -44,7 +41,7 @@ class Clock:
     @classmethod
     def after(cls, node: int, then: int, wall: Callable[[], int] = wall_time) -> "Clock":
         """Return the clock that goes on from a node time; then: the wall time at that moment."""
-        return cls(began=node + min(max(0, wall() - then), LONGEST_SLEEP), wall=wall)
+        return cls(began=node + missed(then, wall()), wall=wall)
 
     def now(self) -> Moment:
         """Return the moment for a turn."""

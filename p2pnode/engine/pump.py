@@ -58,7 +58,7 @@ class Pump:
     ) -> None:
         self._owner = owner
         self._random = random
-        self._fresh = Waiting(strangers, MAX_CARRIED)
+        self._fresh: Waiting[EnvelopeId] = Waiting(strangers, MAX_CARRIED)
         self._again = math.inf
         self._device = device
         self._outgoing = outgoing

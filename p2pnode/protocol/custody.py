@@ -6,12 +6,12 @@ so that a source that floods pushes out its own envelopes and nobody else's (max
 """
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Hashable, Iterable
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from p2pnode.ids import EnvelopeId
+T = TypeVar("T", bound=Hashable)
 
 Kind = Literal["own", "contact", "stranger"]
 """Whom an envelope came from: this node itself, a contact's link, or somebody unknown."""
@@ -171,8 +171,8 @@ def victim(found: Iterable[Candidate], *, age: int, size: int, older: bool) -> C
     return worst
 
 
-class Waiting:
-    """Envelopes that wait to be offered on one link, taken in turn from all sources.
+class Waiting(Generic[T]):
+    """Envelopes (by id) that wait to be offered on one link, taken in turn from all sources.
 
     Within a source they keep their order: a recipient keeps only so many keys for what it has not
     seen. A source that floods waits for itself, and strangers' envelopes wait for everybody's.
@@ -181,13 +181,13 @@ class Waiting:
     def __init__(self, strangers: bytes, limit: int) -> None:
         self._strangers = strangers
         self._limit = limit
-        self._ids: set[EnvelopeId] = set()
-        self._by_source: dict[bytes, deque[EnvelopeId]] = {}
+        self._ids: set[T] = set()
+        self._by_source: dict[bytes, deque[T]] = {}
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, envelope: EnvelopeId, source: bytes) -> None:
+    def add(self, envelope: T, source: bytes) -> None:
         """Let an envelope wait; again is harmless. At the limit the source that has most waiting
         loses its newest: the next reconciliation finds it."""
         if envelope in self._ids:
@@ -200,9 +200,9 @@ class Waiting:
         self._ids.add(envelope)
         self._by_source.setdefault(source, deque()).append(envelope)
 
-    def take(self, count: int) -> list[EnvelopeId]:
+    def take(self, count: int) -> list[T]:
         """Take up to `count` off, one of each source after the other."""
-        found: list[EnvelopeId] = []
+        found: list[T] = []
         while self._ids and len(found) < count:
             known = [source for source in self._by_source if source != self._strangers]
             for source in known or [self._strangers]:

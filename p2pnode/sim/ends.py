@@ -61,7 +61,7 @@ class End:
         self.device = device
         self.contact = contact
         self.until = until
-        self.largest = 0
+        self.over = False
         self._initiator = initiator
         self._bandwidth = bandwidth
         self._free = 0.0
@@ -71,7 +71,7 @@ class End:
         self._offered: set[EnvelopeId] = set()
         self._fetch: type[asks.Fetch | asks.FetchCarried] = asks.Fetch
         self._to_send: dict[EnvelopeId, type[asks.Fetch | asks.FetchCarried]] = {}
-        self._fresh = Waiting(node.strangers, MAX_CARRIED)
+        self._fresh: Waiting[EnvelopeId] = Waiting(node.strangers, MAX_CARRIED)
         self._gathering = False
         self._machine: Reconciler | None = None
 
@@ -83,8 +83,16 @@ class End:
         size = len(encode_message(message)) + FRAME
         self._free = max(self._free, world.now) + size / self._bandwidth
         world.sent(size)
-        if self._free <= self.until:
+        if self._free <= self.until and not self.over:
             world.at(self._free, lambda: self.other.received(message))
+
+    def cut(self) -> None:
+        """End the link at once, as when one side's power goes: neither end gets anything more."""
+        for end in (self, self.other):
+            end.over, end.until = True, min(end.until, self.node.world.now)
+            end.node.asked.forget(end.number)
+            if end.node.ends.get(end.device) is end:
+                del end.node.ends[end.device]
 
     def up(self) -> None:
         """Begin: greet, tell what is owed, and let envelopes flow."""
@@ -129,11 +137,11 @@ class End:
 
     def go_on(self) -> None:
         """Send whatever may be sent now; called again when something has changed."""
-        if self.node.world.now > self.until or self._offered:
+        if self.over or self.node.world.now > self.until or self._offered:
             return
         while self._to_send and len(self._in_flight) < limits.MAX_IN_FLIGHT:
             self._send_some()
-        self.largest = max(self.largest, len(self._to_send) + len(self._fresh))
+        self.node.world.held(self.node, len(self._in_flight), len(self._to_send) + len(self._fresh))
         if self._to_send:
             return
         page = self.node.turn(asks.Backlog(self.device, self._reached, PAGE))
@@ -169,7 +177,9 @@ class End:
     # Receiving ---------------------------------------------------------------------------------
 
     def received(self, message: LinkMessage) -> None:
-        """Take a message from the other end."""
+        """Take a message from the other end, unless the link has ended meanwhile."""
+        if self.over:
+            return
         match message:
             case EnvelopeOut(age=age, raw=raw):
                 self.node.world.crossed(raw)

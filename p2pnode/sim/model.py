@@ -7,15 +7,22 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from p2pnode.protocol.custody import RECEIPTS
+from p2pnode.protocol.custody import RECEIPTS, Waiting
 from p2pnode.protocol.limits import LIFETIMES
+from p2pnode.protocol.link.work import BOUGHT, MAX_PROOFS
 from p2pnode.sim.mobility import Encounter
 from p2pnode.sim.population import Message, Population
-from p2pnode.sim.routing import SIZE, Item, Router
+from p2pnode.sim.routing import SIZE, STRANGERS, Item, Router
 from p2pnode.sim.scenario import Scenario
 
 GATHER = 0.3
 """Seconds a fresh item waits on a link, as in the engine."""
+
+MOST = 65_536
+"""Items that wait on one direction of a link at most, as in the engine."""
+
+WORK_SECONDS = 3.0
+"""Seconds a proof of work takes: more than on a laptop, less than on a small board."""
 
 UP, DOWN, WRITTEN, FIRST, SPREADS, ARRIVES, ANSWERS, FLOOD = range(8)
 """Kinds of events, in the order in which those of one moment happen."""
@@ -25,13 +32,20 @@ Event = tuple[float, int, int, Any, Any]
 
 @dataclass(eq=False, slots=True)
 class Way:
-    """One direction of a link: what waits to go, and whether something is on it."""
+    """One direction of a link: what waits to go, and whether something is on it.
+
+    first: what goes before all that waits. strange: the two do not know each other; paid: how many
+    items have gone for work.
+    """
 
     giver: int
     taker: int
     end: float
     bandwidth: float
-    waiting: list[Item] = field(default_factory=list)
+    strange: bool = False
+    first: list[Item] = field(default_factory=list)
+    waiting: Waiting[Item] = field(default_factory=lambda: Waiting(STRANGERS, MOST))
+    paid: int = 0
     busy: bool = False
 
 
@@ -76,7 +90,10 @@ class Model:
             self._at(message.at, WRITTEN, message, None)
         rate = scenario.faults.flood_per_hour
         for node in sorted(people.flooders) if router.receipts and rate else ():
-            self._at(random.uniform(0, 3600 / rate), FLOOD, node, None)
+            self._at(random.uniform(0, 3600 / rate), FLOOD, node, rate)
+        strange = scenario.faults.hostile_per_hour
+        for node in sorted(people.hostile) if router.receipts and strange else ():
+            self._at(random.uniform(0, 3600 / strange), FLOOD, node, strange)
 
     def _at(self, time: float, kind: int, what: Any, where: Any) -> None:
         heappush(self._events, (time, kind, next(self._order), what, where))
@@ -106,15 +123,18 @@ class Model:
     def _up(self, now: float, one: Encounter, _: None) -> None:
         bandwidth = one.bandwidth or self._scenario.link.bandwidth
         for giver, taker in ((one.a, one.b), (one.b, one.a)):
-            way = Way(giver, taker, one.end, bandwidth)
+            strange = taker not in self._people.friends[giver]
+            way = Way(giver, taker, one.end, bandwidth, strange)
             self._ways[giver][taker] = way
             for item in list(self._wait[giver]):
                 self._first(now, item, [taker])
+            if taker in self._people.hostile:
+                continue  # it would drop everything
             seen = self._seen[taker]
-            way.waiting = [item for item in self._have[giver] if item not in seen]
-            self._random.shuffle(way.waiting)
-            # What is for this node goes first; the list is taken from its end.
-            way.waiting.sort(key=lambda item: item.recipient == taker)
+            lacks = [item for item in self._have[giver] if item not in seen]
+            self._random.shuffle(lacks)
+            for item in lacks:
+                self._wait_for(way, item)
             self._go_on(way, now)
         self._at(one.end, DOWN, one, None)
 
@@ -141,7 +161,7 @@ class Model:
         self._have[item.author][item] = None
         direct = self._ways[item.author].get(item.recipient)
         if direct is not None:
-            direct.waiting.append(item)
+            direct.first.append(item)
             self._go_on(direct, now)
         first = self._router.first()
         if first is not None:
@@ -165,7 +185,7 @@ class Model:
             return
         item.one, item.given = self._random.choice(able), now
         way = self._ways[item.author][item.one]
-        way.waiting.append(item)
+        way.first.append(item)
         self._go_on(way, now)
 
     def _spreads(self, now: float, item: Item, _: None) -> None:
@@ -181,9 +201,11 @@ class Model:
     def _answers(self, now: float, item: Item, _: None) -> None:
         self._write(now, self._item(now, item.recipient, item.author, item))
 
-    def _flood(self, now: float, node: int, _: None) -> None:
-        self._write(now, self._item(now, node, -1))
-        self._at(now + 3600 / self._scenario.faults.flood_per_hour, FLOOD, node, None)
+    def _flood(self, now: float, node: int, rate: float) -> None:
+        item = self._item(now, node, -1)
+        item.ripe = now  # no patience
+        self._write(now, item)
+        self._at(now + 3600 / rate, FLOOD, node, rate)
 
     # Passing on --------------------------------------------------------------------------------
 
@@ -227,15 +249,29 @@ class Model:
 
     def _offer(self, now: float, item: Item, node: int, but: int) -> None:
         for other, way in self._ways[node].items():
+            if other in self._people.hostile:
+                continue
             if other != but and item not in self._seen[other]:
-                way.waiting.insert(0, item)
+                self._wait_for(way, item)
                 self._go_on(way, now)
+
+    def _wait_for(self, way: Way, item: Item) -> None:
+        """Let an item wait: own mail for who is there goes first, the rest in turn by source."""
+        if item.recipient == way.taker and item.author == way.giver:
+            way.first.append(item)
+        else:
+            way.waiting.add(item, self._router.source(item, way.giver))
+
+    def _next(self, way: Way) -> Item | None:
+        if way.first:
+            return way.first.pop(0)
+        found = way.waiting.take(1)
+        return found[0] if found else None
 
     def _go_on(self, way: Way, now: float) -> None:
         """Put the next thing on a free direction of a link."""
         seen, have = self._seen[way.taker], self._have[way.giver]
-        while not way.busy and way.waiting:
-            item = way.waiting.pop()
+        while not way.busy and (item := self._next(way)) is not None:
             if item in seen or item not in have or item.dies <= now:
                 continue
             if item.author == way.giver:
@@ -246,6 +282,11 @@ class Model:
             if not self._router.gives(item, way.giver, way.taker):
                 continue
             takes = SIZE / way.bandwidth if self._router.limited else 0.0
+            if way.strange and self._router.receipts:
+                if way.paid >= BOUGHT * MAX_PROOFS:
+                    return
+                takes += 0.0 if way.paid % BOUGHT else WORK_SECONDS
+                way.paid += 1
             if now + takes > way.end:
                 return
             way.busy = True

@@ -17,36 +17,41 @@ class Message(NamedTuple):
 
 
 class Population(NamedTuple):
-    """friends: each node's contacts. off: for each node, spans (from, to) it is off."""
+    """friends: each node's contacts. off: for each node, spans (from, to) it is off. hostile: those
+    who know nobody and flood everybody."""
 
     friends: list[set[int]]
     messages: list[Message]
     droppers: frozenset[int]
     flooders: frozenset[int]
     off: list[list[tuple[float, float]]]
+    hostile: frozenset[int]
 
 
 def populate(scenario: Scenario, places: list[int], random: Random) -> Population:
     """Return the people of a scenario."""
     count = scenario.nodes
     friends: list[set[int]] = [set() for _ in range(count)]
+    strange = round(scenario.faults.hostile * count)
+    hostile = frozenset(random.sample(range(count), strange)) if strange else frozenset()
+    people = [node for node in range(count) if node not in hostile]
     by_place: dict[int, list[int]] = {}
-    for node, place in enumerate(places):
-        by_place.setdefault(place, []).append(node)
-    for node in range(count):
+    for node in people:
+        by_place.setdefault(places[node], []).append(node)
+    for node in people:
         for _ in range(count * 4):
-            if len(friends[node]) >= min(scenario.friends.each, count - 1):
+            if len(friends[node]) >= min(scenario.friends.each, len(people) - 1):
                 break
             near = random.random() < scenario.friends.near
-            other = random.choice(by_place[places[node]] if near else range(count))
+            other = random.choice(by_place[places[node]] if near else people)
             if other != node:
                 friends[node].add(other)
                 friends[other].add(node)
-    faulty = random.sample(range(count), count)
-    droppers = frozenset(faulty[: round(scenario.faults.droppers * count)])
-    flooding = round(scenario.faults.flooders * count)
-    flooders = frozenset(faulty[count - flooding :]) - droppers
-    honest = [node for node in range(count) if node not in droppers | flooders]
+    faulty = random.sample(people, len(people))
+    droppers = frozenset(faulty[: round(scenario.faults.droppers * len(people))])
+    flooding = round(scenario.faults.flooders * len(people))
+    flooders = frozenset(faulty[len(people) - flooding :]) - droppers
+    honest = [node for node in people if node not in droppers | flooders]
     traffic = scenario.traffic
     last = min(traffic.to_hour * 3600, scenario.seconds)
     messages: list[Message] = []
@@ -58,7 +63,7 @@ def populate(scenario: Scenario, places: list[int], random: Random) -> Populatio
         if recipient == author:
             continue
         messages.append(Message(len(messages), at, author, recipient))
-    return Population(friends, messages, droppers, flooders, _off(scenario, random))
+    return Population(friends, messages, droppers, flooders, _off(scenario, random), hostile)
 
 
 def _off(scenario: Scenario, random: Random) -> list[list[tuple[float, float]]]:
@@ -84,6 +89,8 @@ def usable(
     for one in met:
         if random.random() < scenario.link.lost:
             continue
+        if one.a in people.hostile and one.b in people.hostile:
+            continue  # what they do among themselves matters to nobody
         start = one.start + scenario.link.setup
         for span in _on(start, one.end, people.off[one.a], people.off[one.b]):
             left.append(one._replace(start=span[0], end=span[1]))

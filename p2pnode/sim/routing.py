@@ -76,11 +76,15 @@ class Router:
 
     def gives(self, item: Item, giver: int, taker: int) -> bool:
         """Tell whether a node passes an item on to another that lacks it."""
-        return giver not in self.people.droppers
+        return giver not in self.people.droppers and giver not in self.people.hostile
 
     def takes(self, item: Item, giver: int, taker: int, now: float) -> tuple[bool, list[Item]]:
         """Tell whether a node keeps an item for others, and which ones make room for it."""
         return True, []
+
+    def source(self, item: Item, node: int) -> bytes:
+        """Return whom a node has an item from, where that matters for its turn."""
+        return b""
 
     def given(self, item: Item, giver: int, taker: int) -> None:
         """Note that an item was passed on."""
@@ -130,7 +134,8 @@ class Spray(Router):
 
     def gives(self, item: Item, giver: int, taker: int) -> bool:
         """Spray while there is more than one copy; then wait for the recipient."""
-        if giver in self.people.droppers and giver != item.author:
+        dropper = giver in self.people.droppers or giver in self.people.hostile
+        if dropper and giver != item.author:
             return False
         return taker == item.recipient or self._left(item, giver) > 1
 
@@ -154,6 +159,11 @@ class Friends(Router):
         self._policy = CarryPolicy(limit, scenario.carry.for_)
         self._held: list[dict[bytes, dict[int, Item]]] = [{} for _ in range(scenario.nodes)]
         self._total = [0] * scenario.nodes
+        self._source: list[dict[int, bytes]] = [{} for _ in range(scenario.nodes)]
+
+    def source(self, item: Item, node: int) -> bytes:
+        """Return the slot an item is charged to; an author's own are one source, too."""
+        return self._source[node].get(item.number, OWN)
 
     def delay(self) -> float:
         """Return the origin's delay."""
@@ -168,6 +178,10 @@ class Friends(Router):
         """Pass on to contacts; to strangers where everybody carries for everyone."""
         if giver in self.people.droppers and giver != item.author:
             return False
+        if taker in self.people.hostile:
+            return False  # whatever they get they drop
+        if giver in self.people.hostile:
+            return item.author == giver and self._policy.who == "everyone"
         return taker in self.people.friends[giver] or self._policy.who == "everyone"
 
     def takes(self, item: Item, giver: int, taker: int, now: float) -> tuple[bool, list[Item]]:
@@ -183,6 +197,7 @@ class Friends(Router):
             verdict = judge(self._policy, self._usage(taker, slot), kind, slot, STRANGERS, SIZE)
             if isinstance(verdict, Admit):
                 held.setdefault(slot, {})[item.number] = item
+                self._source[taker][item.number] = slot
                 self._total[taker] += SIZE + SEEN_COST
                 return True, gone
             if not isinstance(verdict, EvictFrom):
@@ -193,6 +208,7 @@ class Friends(Router):
             if worst is None:
                 break
             gone.append(held[verdict.slot].pop(int(worst.id)))
+            self._source[taker].pop(int(worst.id), None)
             self._total[taker] -= SIZE + SEEN_COST
         return False, gone
 

@@ -89,7 +89,12 @@ class Faults(_Part, frozen=True):
 
     droppers: share of nodes that take envelopes and pass none on. flooders: share of nodes that
     write `flood_per_hour` envelopes an hour to nobody. off: share of nodes that are off at any
-    time, for `off_hours` at once. clock_error: seconds clocks are wrong by, at most.
+    time, for `off_hours` at once. clock_error: seconds wall clocks are wrong by, at most.
+    clock_steps: how often a day a node's wall clock becomes wrong by something else. clocks:
+    "wrong" sets a third of the nodes to 1970, a third ten years ahead, and the rest back an hour at
+    each step. crashes: how often a day a node ends without warning and starts again. hostile: share
+    of nodes that know nobody, and flood whom they meet with `hostile_per_hour` envelopes an hour;
+    the other shares are of the rest.
     """
 
     droppers: Share = 0.0
@@ -98,6 +103,11 @@ class Faults(_Part, frozen=True):
     off: Share = 0.0
     off_hours: Positive = 4.0
     clock_error: float = 0.0
+    clock_steps: float = 0.0
+    clocks: Literal["right", "wrong"] = "right"
+    crashes: float = 0.0
+    hostile: Share = 0.0
+    hostile_per_hour: float = 0.0
 
 
 class Scenario(_Part, frozen=True):

@@ -61,11 +61,47 @@ def test_real_nodes_keep_every_promise_when_much_goes_wrong(seed: int) -> None:
     bad = SMALL + (
         "[carry]\nmax_mb = 0.3\n[link]\nbandwidth = 9000\nlost = 0.3\n[faults]\ndroppers = 0.2\n"
         "flooders = 0.15\nflood_per_hour = 400\noff = 0.3\noff_hours = 2\n"
-        "clock_error = 2000000000\n"
+        "clock_error = 2000000000\nclock_steps = 4\ncrashes = 6\n"
     )
     report = run(bad, seed)
     assert report.broken == []
     assert rows(report)["real p2pnode nodes"].delivered > 0.5
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_whatever_the_clocks_say_nothing_ends_early_or_lives_for_ever(seed: int) -> None:
+    """A third of the nodes in 1970, a third ten years ahead, a third set back again and again."""
+    text = (
+        SMALL.replace("days = 1", "days = 3").replace("to_hour = 10", "to_hour = 30\nlifetime = 0")
+        + '[faults]\nclocks = "wrong"\nclock_steps = 8\n'
+    )
+    wrong, right = run(text, seed), run(text.replace("wrong", "right"), seed)
+    assert wrong.broken == right.broken == []
+    assert rows(wrong)["real p2pnode nodes"].delivered == pytest.approx(
+        rows(right)["real p2pnode nodes"].delivered, abs=0.05
+    )
+    restarted = run(text + "off = 0.3\noff_hours = 1\ncrashes = 6\n", seed)
+    assert restarted.broken == []
+
+
+def test_the_checks_see_what_they_are_there_for(monkeypatch) -> None:
+    from p2pnode.sim import world
+
+    chosen = scenarios.parsed(SMALL, "small.toml")
+    # Nobody passes on what is carried: what had a way does not come.
+    monkeypatch.setattr(world.End, "carry", lambda *ignored: None)
+    monkeypatch.setattr(world.End, "give", lambda *ignored: None)
+    monkeypatch.setattr(world.End, "_reconcile", lambda *ignored: None)
+    assert any("there was a way" in line for line in simulate(chosen, print).broken)
+
+
+def test_what_expires_early_is_noticed(monkeypatch) -> None:
+    from p2pnode.sim import world
+
+    monkeypatch.setattr(world, "missed", lambda then, now: 86_400)
+    text = SMALL.replace("to_hour = 10", "to_hour = 10\nlifetime = 0")
+    broken = run(text + "[faults]\noff = 0.3\noff_hours = 1\n", 1).broken
+    assert any("expired after" in line for line in broken)
 
 
 def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path) -> None:
@@ -88,6 +124,20 @@ def test_the_order_of_the_compared_is_what_it_must_be() -> None:
     assert found["spray-and-wait"].copies <= scenarios.parsed(SMALL, "").copies + 2
 
 
+def test_contacts_are_served_among_hostile_strangers_and_droppers() -> None:
+    """Nine of ten nodes flood ten times what is written, three in ten of the others drop all."""
+    crowd = msgspec.structs.replace(scenarios.load("hostile-crowd"), nodes=250, days=0.6)
+    calm = msgspec.structs.replace(
+        crowd, faults=msgspec.structs.replace(crowd.faults, hostile_per_hour=0.0, droppers=0.0)
+    )
+    only = ("p2pnode", "friends-at-best")
+    attacked, left_alone = (rows(simulate(one, lambda line: None, only)) for one in (crowd, calm))
+    served, best = attacked["p2pnode"], attacked["friends-at-best"]
+    assert served.delivered >= 0.99 * best.delivered
+    assert served.p95_min <= 2 * left_alone["p2pnode"].p95_min
+    assert served.copies > 2 * left_alone["p2pnode"].copies  # there was a flood
+
+
 def test_a_recorded_trace_is_followed(tmp_path) -> None:
     trace = tmp_path / "met.csv"
     trace.write_text("time,node,node,duration,bandwidth\n100,a,b,600,\n2000,b,c,600,100000\n")
@@ -108,7 +158,14 @@ def test_a_recorded_trace_is_followed(tmp_path) -> None:
 
 def test_shipped_scenarios_are_readable_and_named() -> None:
     known = scenarios.shipped()
-    assert set(known) == {"blackout", "festival", "village-bus", "protest", "two-offices"}
+    assert set(known) == {
+        "blackout",
+        "festival",
+        "village-bus",
+        "protest",
+        "two-offices",
+        "hostile-crowd",
+    }
     for name, title in known.items():
         assert scenarios.load(name).title == title
         assert scenarios.load(name).about

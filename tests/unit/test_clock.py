@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from p2pnode.engine.clock import LONGEST_SLEEP, Clock
+from p2pnode.engine.clock import Clock
+from p2pnode.protocol.elapsed import EARLIEST, LONGEST, LONGEST_BELIEVED
 
 DAY = 86_400
 NOW = 1_790_000_000
@@ -20,11 +21,16 @@ def kept(node: int, wall: int) -> bytes:
         (NOW, NOW, 0),
         (NOW, NOW - 5 * DAY, 0),  # set back
         (NOW, 0, 0),  # a Pi that woke up in 1970
-        (0, NOW, LONGEST_SLEEP),  # and learnt the date since
-        (NOW, NOW + 3_650 * DAY, LONGEST_SLEEP),  # ten years ahead
+        (0, NOW, 0),  # and learnt the date since
+        (EARLIEST - 1, NOW, 0),  # never set
+        (NOW, NOW + 40 * DAY, LONGEST),
+        (NOW, NOW + LONGEST_BELIEVED, LONGEST),
+        (NOW, NOW + LONGEST_BELIEVED + 1, 0),
+        (NOW, NOW + 3_650 * DAY, 0),  # ten years ahead, or right after ten years behind
+        (NOW + 3_650 * DAY, NOW + 3_651 * DAY, DAY),  # always ten years ahead
     ],
 )
-async def test_time_switched_off_counts_only_forwards_and_at_most_a_month(then, wall, passed):
+async def test_time_switched_off_counts_as_far_as_it_can_be_believed(then, wall, passed):
     clock = Clock.resumed(kept(5_000, then), wall=lambda: wall)
     assert clock.now().node == 5_000 + passed
     assert clock.now().wall == wall
