@@ -69,6 +69,7 @@ def status(engine: Engine, found: Counted, *, locked: bool = False) -> schema.St
         custody=found.custody,
         transports=_transports(engine),
         locked=locked,
+        courier=dict(engine.couriers.under_way),
         rejected=dict(engine.peers.rejected),
         warnings=engine.listeners.warnings,
     )
@@ -87,7 +88,16 @@ def _link(link: LinkTask, names: dict[bytes, str]) -> schema.LinkStatus:
         case OpenPairing():
             kind = "pairing"
     age = round(trio.current_time() - link.established_at, 1)
-    return schema.LinkStatus(transport=link.transport, contact=contact, age=age, kind=kind)
+    exchange = link.exchange
+    return schema.LinkStatus(
+        transport=link.transport,
+        contact=contact,
+        age=age,
+        kind=kind,
+        sent=exchange.pump.sent if exchange else 0,
+        received=exchange.received if exchange else 0,
+        waiting=exchange.pump.waiting if exchange else 0,
+    )
 
 
 def _transports(engine: Engine) -> dict[str, schema.TransportStatus]:

@@ -112,12 +112,16 @@ class LinkStatus(Answer, frozen=True):
 
     kind: contact; carrier (a contact's node whose vault is locked); friend (this node is locked,
     somebody knows its carry pass); pairing; stranger. contact: the petname, where it is known.
+    sent, received: envelopes so far; waiting: those known to go to the other side still.
     """
 
     transport: str
     contact: str
     age: float
     kind: Literal["contact", "carrier", "friend", "pairing", "stranger"] = "contact"
+    sent: int = 0
+    received: int = 0
+    waiting: int = 0
 
 
 class OutboxStatus(Answer, frozen=True):
@@ -140,6 +144,8 @@ class Status(Answer, frozen=True):
     transports: dict[str, TransportStatus]
     locked: bool = False
     """The vault is locked: this node carries and forwards, and does nothing else."""
+    courier: dict[str, int] = {}
+    """Envelopes handled so far by courier work that is not done: write, read."""
     rejected: dict[str, int] = {}
     """Foreign input refused since start, by reason."""
     warnings: list[str] = []

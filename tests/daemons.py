@@ -114,6 +114,8 @@ class Daemon:
         self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
         self.process = None
+        if code not in (0, -number):
+            print(f"{self.name} ended with {code}:\n{self.log.read_text()[-8_000:]}")
         return code
 
     def kill(self) -> None:

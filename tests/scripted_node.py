@@ -25,6 +25,8 @@ class ScriptedNode(schema.Service):
         self.messages: list[schema.Message] = []
         self.calls: list[schema.Request] = []
         self.cancelled = 0
+        self.locked = False
+        self.courier: dict[str, int] = {}
         self.running = 0
         self.most_running = 0
         self.change = trio.Event()
@@ -137,6 +139,8 @@ class ScriptedNode(schema.Service):
             outbox=schema.OutboxStatus(count=1, oldest=240.0),
             custody=schema.CustodyStatus(count=3, bytes=12_288, limit=200_000_000),
             transports={"lan": schema.TransportStatus(state="up", nearby=2)},
+            locked=self.locked,
+            courier=self.courier,
             rejected={"bad-frame": 2},
             warnings=["the vault has no passphrase"],
         )

@@ -58,7 +58,12 @@ def _lines(status: "Status") -> list[str]:
     for link in status.links:
         whom = clean(link.contact) or KINDS.get(link.kind, "a contact")
         locked = ", who only carries (locked)" if link.kind == "carrier" else ""
-        lines.append(f"link: {whom} over {clean(link.transport)} for {ago(link.age)}{locked}")
+        moved = f", {link.sent} out, {link.received} in" if link.sent or link.received else ""
+        left = f", {link.waiting} to go" if link.waiting else ""
+        place = clean(link.transport)
+        lines.append(f"link: {whom} over {place} for {ago(link.age)}{moved}{left}{locked}")
+    for what, count in status.courier.items():
+        lines.append(f"courier: {clean(what)} under way, {count} envelopes so far")
     if status.rejected:
         count = sum(status.rejected.values())
         reasons = ", ".join(f"{clean(k)} {n}" for k, n in sorted(status.rejected.items()))

@@ -1,8 +1,9 @@
 """Couriers: envelopes written to places and taken from them, when asked and for watched places."""
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -54,6 +55,8 @@ class Couriers:
 
     def __init__(self, couriers: Sequence[Courier], owner: Owner) -> None:
         self.all = {courier.name: courier for courier in couriers}
+        self.under_way: Counter[str] = Counter()
+        """Envelopes handled so far by what was asked for and is not done: "write", "read"."""
         self.failures: dict[str, str] = {}
         """Courier → why its watched places cannot be served now."""
         self._owner = owner
@@ -87,8 +90,21 @@ class Couriers:
         max_size: bytes of envelopes at most, 0 for no limit. reached: from where on; is moved.
         Raises what the courier raises; what was written before stays.
         """
+        asked = courier is None
         courier = courier or self.named()
         reached = reached or Reached()
+        with self._counting("write" if asked else "") as count:
+            return await self._write(place, courier, contact, max_size, reached, count)
+
+    async def _write(
+        self,
+        place: str,
+        courier: Courier,
+        contact: ContactId | None,
+        max_size: int,
+        reached: Reached,
+        count: Callable[[int], None],
+    ) -> Deposit:
         written, size, left = 0, 0, max_size or 1 << 62
         batch: list[Parcel] = []
         async with aclosing(self._parcels(contact, reached)) as parcels:
@@ -99,6 +115,7 @@ class Couriers:
                 batch.append(parcel)
                 if len(batch) == MOST:
                     done = await courier.put(place, batch)
+                    count(len(batch))
                     written, size, batch = written + done.envelopes, size + done.size, []
         if not batch:
             return Deposit(written, size)
@@ -109,7 +126,26 @@ class Couriers:
         self, place: str, *, fresh: bool = False, courier: Courier | None = None
     ) -> Taken:
         """Take in what a place holds. Raises what the courier raises."""
-        courier = courier or self.named()
+        with self._counting("read" if courier is None else "") as count:
+            return await self._read(place, courier or self.named(), fresh, count)
+
+    @contextmanager
+    def _counting(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Count what is handled, for whoever waits for it."""
+
+        def count(envelopes: int) -> None:
+            if what:
+                self.under_way[what] += envelopes
+
+        count(0)
+        try:
+            yield count
+        finally:
+            self.under_way.pop(what, None)
+
+    async def _read(
+        self, place: str, courier: Courier, fresh: bool, count: Callable[[int], None]
+    ) -> Taken:
         counted = {"known": 0, "opened": 0, "kept": 0, "refused": 0}
         batch: list[Arrived] = []
         # An async generator by contract; the interface says only what its callers need.
@@ -119,6 +155,7 @@ class Couriers:
                 batch.append(Arrived(BY_COURIER, None, None, parcel.age, parcel.envelope))
                 if len(batch) == PAGE:
                     await self._take_in(batch, counted)
+                    count(len(batch))
                     batch = []
         await self._take_in(batch, counted)
         new = counted["opened"] + counted["kept"]

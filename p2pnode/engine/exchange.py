@@ -51,6 +51,7 @@ class Exchange:
         inline: bool,
     ) -> None:
         self.metered = metered
+        self.received = 0
         self._number = number
         self._owner = owner
         self._transport = transport
@@ -81,6 +82,7 @@ class Exchange:
         owner, device = self._owner, self._device
         match message:
             case EnvelopeOut(age=age, raw=raw):
+                self.received += 1
                 await owner.post(asks.Arrived(self._number, device, self._charged, age, raw))
             case Offer(ids=ids):
                 await owner.post(asks.Offered(self._number, device, ids, self._peer))

@@ -69,6 +69,12 @@ class Pump:
         self._offered: set[EnvelopeId] = set()
         self._wanted: list[EnvelopeId] | None = None
         self._answered = trio.Event()
+        self.sent = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many envelopes are known to go this way still, or are on it."""
+        return len(self._fresh) + len(self._in_flight)
 
     def push(self, new: Push) -> None:
         """Send a new envelope now if everything before it is sent; else leave it to the pages."""
@@ -79,6 +85,7 @@ class Pump:
         ):
             self._reached = new.row
             self._in_flight.add(new.envelope)
+            self.sent += 1
         else:
             self._caught_up = False
             self._more.set()
@@ -88,6 +95,7 @@ class Pump:
         room = len(self._in_flight) < limits.MAX_IN_FLIGHT
         if room and self._outgoing.try_send(EnvelopeOut(age, raw)):
             self._in_flight.add(envelope)
+            self.sent += 1
 
     def answered(self, ids: Iterable[EnvelopeId]) -> None:
         """The other side accepted, opened or refused these."""
@@ -164,6 +172,7 @@ class Pump:
                 while len(self._in_flight) >= limits.MAX_IN_FLIGHT:
                     await self._next_answer()
                 self._in_flight.add(envelope)
+                self.sent += 1
                 await self._outgoing.send(EnvelopeOut(age, raw))
 
     async def _next_answer(self) -> None:

@@ -42,6 +42,7 @@ READ = [
     (("recv",), "from bo", {"id", "from", "text", "state"}),
     (("courier", "read", "."), "3 new, 1 for you", {"found", "new", "opened", "refused"}),
     (("courier", "write", "."), "3 envelopes", {"envelopes", "bytes"}),
+    (("peers",), "bo: here, over lan", {"peers"}),
     (("version",), "", {"version"}),
 ]
 
@@ -146,3 +147,49 @@ def test_the_reference_names_every_verb_option_and_exit_code() -> None:
     }
     for code in codes | {0, 130}:
         assert f"| {code} |" in text
+
+
+async def test_a_person_at_a_terminal_sees_how_far_a_courier_has_come(tmp_path, monkeypatch):
+    import io
+
+    from p2pnode.cli import progress
+    from p2pnode.cli.terminal import Terminal
+
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    async with served(tmp_path) as api:
+        api.node.courier = {"read": 4_096}
+        terminal = Terminal()
+        terminal.home_name = str(tmp_path)
+        for quiet, shown in ((False, True), (True, False)):
+            screen = Screen()
+            monkeypatch.setattr(sys, "stderr", screen)
+            terminal.quiet = quiet
+
+            def work(screen=screen, shown=shown):
+                with progress.courier_progress(terminal, "read"):
+                    while shown and "4096" not in screen.getvalue():
+                        pass
+
+            await trio.to_thread.run_sync(work)
+            assert ("4096 envelopes so far" in screen.getvalue()) is shown
+            assert screen.getvalue().endswith("\r\x1b[K") is shown
+
+
+async def test_a_locked_node_is_unlocked_by_its_passphrase(tmp_path):
+    file = tmp_path / "passphrase"
+    file.write_text("open sesame\n")
+    (tmp_path / "home").mkdir()
+    async with served(tmp_path / "home") as api:
+        api.node.locked = True
+        code, out, _ = await verb(tmp_path / "home", "unlock", "--passphrase-file", str(file))
+        assert (code, out) == (0, "Unlocked.\n")
+        [asked] = [one for one in api.node.calls if isinstance(one, schema.Unlock)]
+        assert asked == schema.Unlock(passphrase="open sesame")
+        file.write_bytes(b"\xff\xfe\n")
+        code, _, talk = await verb(tmp_path / "home", "unlock", "--passphrase-file", str(file))
+        assert code == 2
+        assert "UTF-8" in talk
