@@ -9,7 +9,7 @@ from bench.daemons import Daemon, pair, ports_free
 from p2pnode import schema
 from p2pnode.client import BlockingClient
 
-MESSAGES = 3_000
+MESSAGES = 6_000
 SETTINGS = (
     '[privacy]\norigin = "fast"\n[transports]\ncourier = false\n[transports.lan]\n'
     'discover = false\ninterfaces = ["lo"]\nport = {port}\npeers = [{peers}]\n'
@@ -68,7 +68,9 @@ def measure() -> dict[str, Any]:
                     client.call(schema.Send(to="cy", text=f"carried {number} " + "x" * 180))
             until(ana, MESSAGES, "custody")
             bo.start()
-            taken = until(bo, MESSAGES, "custody")
+            half = until(bo, MESSAGES // 2, "custody")
+            before = bo.rss()
+            taken = half + until(bo, MESSAGES, "custody")
             rss = bo.rss()
             cpu = bo.cpu()
             ana.end()
@@ -81,6 +83,7 @@ def measure() -> dict[str, Any]:
                 "carrier_cpu_s_per_1000_in": 1_000 * cpu / MESSAGES,
                 "carrier_cpu_s_per_1000_out": 1_000 * (bo.cpu() - cpu) / MESSAGES,
                 "carrier_rss_mib": rss,
+                "carrier_rss_growth_kib_per_envelope": 1_024 * (rss - before) / (MESSAGES / 2),
             }
         finally:
             for daemon in daemons:

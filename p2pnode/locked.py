@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
-from p2pnode import overview, plugins, schema
+from p2pnode import diagnosis, overview, plugins, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.engine import Engine
@@ -60,6 +60,9 @@ class LockedNode(schema.Service):
             case schema.GetStatus():
                 found = overview.counted(self._stores, self.engine.clock.now().node)
                 return overview.status(self.engine, found, locked=True)
+            case schema.Diagnose():
+                looked = await diagnosis.transports(self.engine.diagnosable())
+                return schema.Diagnosis(findings=[diagnosis.clock(), *looked])
             case schema.GetReady(timeout=timeout):
                 with trio.move_on_after(timeout):
                     await self.engine.transports.settled()

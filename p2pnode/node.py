@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import overview, plugins, schema
+from p2pnode import diagnosis, overview, plugins, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
@@ -153,6 +153,7 @@ async def open_node(
             transports,
             reader=Stores(reader, reading, *settings),
             carry_pass=_carry_pass(home, renewed=renewed),
+            home=home,
         )
         yield await stack.enter_async_context(node.running())
 
@@ -199,11 +200,13 @@ class Node(schema.Service):
         entropy: "OsEntropy | Any" = None,
         random: Any = None,
         carry_pass: bytes = b"",
+        home: Home | None = None,
     ) -> None:
         own = stores.vault.identity.load()
         if own is None:
             raise StoreCorrupt("the vault holds no identity")
         self._own = own
+        self._home = home
         self._stores = stores
         self._reader = reader
         self._reading = trio.CapacityLimiter(1)
@@ -260,6 +263,8 @@ class Node(schema.Service):
                 return await self._peers()
             case schema.Unlock():
                 return schema.Done()  # it is open
+            case schema.Diagnose():
+                return await self._diagnose()
             case schema.GetIdentity():
                 return shown_identity(self._own)
             case schema.GetReady(timeout=timeout):
@@ -402,6 +407,14 @@ class Node(schema.Service):
     async def _status(self) -> schema.Status:
         found = await self._read(overview.counted, self._clock.now().node)
         return overview.status(self.engine, found)
+
+    async def _diagnose(self) -> schema.Diagnosis:
+        found = [diagnosis.clock(self._clock.wall())]
+        if self._home is not None:
+            found += await trio.to_thread.run_sync(diagnosis.home, self._home)
+        found += await self._read(diagnosis.stores)
+        found += await diagnosis.transports(self.engine.diagnosable())
+        return schema.Diagnosis(findings=found)
 
     async def _peers(self) -> schema.Peers:
         links = overview.standing(self.engine)

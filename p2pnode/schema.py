@@ -159,6 +159,26 @@ class Unlock(Asks["Done"], frozen=True):
     key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
 
 
+class Diagnose(Asks["Diagnosis"], frozen=True):
+    """Ask for a look at everything that could be wrong; may take some seconds."""
+
+
+class Finding(Answer, frozen=True):
+    """One thing that was looked at: where, what, how it is, and what would mend it."""
+
+    area: str
+    name: str
+    result: Literal["pass", "warn", "fail", "skip"]
+    detail: str
+    fix: str = ""
+
+
+class Diagnosis(Answer, frozen=True):
+    """All findings, in the order of their areas."""
+
+    findings: list[Finding]
+
+
 class GetPeers(Asks["Peers"], frozen=True):
     """Ask who was met, and what waits for whom."""
 
@@ -485,6 +505,7 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "node.ready": (GetReady, Ready),
     "node.status": (GetStatus, Status),
     "node.unlock": (Unlock, Done),
+    "node.diagnose": (Diagnose, Diagnosis),
     "peers.list": (GetPeers, Peers),
     "pair.show": (ShowCode, Pairing),
     "pair.join": (JoinCode, Pairing),

@@ -26,6 +26,7 @@ class ScriptedNode(schema.Service):
         self.calls: list[schema.Request] = []
         self.cancelled = 0
         self.locked = False
+        self.adapter = "warn"
         self.courier: dict[str, int] = {}
         self.running = 0
         self.most_running = 0
@@ -125,6 +126,10 @@ class ScriptedNode(schema.Service):
                 for name in sorted(self.contacts)
             ]
         )
+
+    async def _diagnose(self, ask: schema.Diagnose) -> schema.Diagnosis:
+        finding = schema.Finding("ble", "adapter", self.adapter, "blocked", "rfkill unblock all")
+        return schema.Diagnosis(findings=[finding])
 
     async def _unlock(self, ask: schema.Unlock) -> schema.Done:
         return schema.Done()

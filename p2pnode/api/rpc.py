@@ -14,7 +14,7 @@ import msgspec
 
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
-from p2pnode.schema import METHODS, UNREADABLE, Answer, Request, Send, Service, Unlock
+from p2pnode.schema import METHODS, UNREADABLE, Answer, Diagnose, Request, Send, Service, Unlock
 
 MAX_BATCH = 256
 """Calls in one batch."""
@@ -105,7 +105,7 @@ class Work:
 
 
 def _waits(request: Request) -> bool:
-    return bool(getattr(request, "timeout", 0)) or isinstance(request, Unlock)
+    return bool(getattr(request, "timeout", 0)) or isinstance(request, Unlock | Diagnose)
 
 
 def read(body: bytes) -> Work:

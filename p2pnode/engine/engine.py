@@ -37,7 +37,7 @@ from p2pnode.protocol.link.messages import (
     Refused,
     Want,
 )
-from p2pnode.spi.transport import Address, Channel, Courier, Transport
+from p2pnode.spi.transport import Address, Channel, Courier, Diagnosable, Transport
 from p2pnode.turns import asks, carry, effects
 from p2pnode.turns.links import Known
 from p2pnode.turns.stores import Stores
@@ -147,6 +147,11 @@ class Engine:
             nursery.start_soon(self._spread)
             nursery.start_soon(self._examine)
             task_status.started()
+
+    def diagnosable(self) -> list[tuple[str, Diagnosable]]:
+        """Return everything that can tell how its medium is, by name."""
+        duplex = [(one.transport.name, one.transport) for one in self.transports.running]
+        return [*duplex, *self.couriers.all.items()]
 
     def nearby(self, transport: str) -> int:
         """Return how many nodes a transport sees."""

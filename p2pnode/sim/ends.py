@@ -36,6 +36,9 @@ PAGE = 128
 CHUNK = 32
 GATHER = 0.3
 MAX_CARRIED = 65_536
+LATE = 2.0
+"""Seconds a message comes late at most, where a medium reorders."""
+
 FRAME = 32
 """Bytes of a frame around each message: length, header and authentication."""
 
@@ -81,10 +84,15 @@ class End:
         """Put a message on the link; what does not get through before it ends is lost."""
         world = self.node.world
         size = len(encode_message(message)) + FRAME
+        link = world.scenario.link
+        if link.duplicated and world.random.random() < link.duplicated:
+            size *= 2
         self._free = max(self._free, world.now) + size / self._bandwidth
         world.sent(size)
         if self._free <= self.until and not self.over:
-            world.at(self._free, lambda: self.other.received(message))
+            late = LATE if link.reordered and world.random.random() < link.reordered else 0.0
+            at = min(self._free + world.random.uniform(0, late), self.until) if late else self._free
+            world.at(at, lambda: self.other.received(message))
 
     def cut(self) -> None:
         """End the link at once, as when one side's power goes: neither end gets anything more."""

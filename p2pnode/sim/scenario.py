@@ -64,11 +64,14 @@ class Traffic(_Part, frozen=True):
 
 class LinkSettings(_Part, frozen=True):
     """What an encounter carries: bytes a second each way, seconds until a link stands, and the
-    share of encounters that come to nothing."""
+    share of encounters that come to nothing. Of the messages on a link, the shares that come late,
+    after others, and that the medium brings twice (the link drops the second)."""
 
     bandwidth: Positive = 50_000.0
     setup: float = 2.0
     lost: Share = 0.0
+    reordered: Share = 0.0
+    duplicated: Share = 0.0
 
 
 class CarrySettings(_Part, frozen=True):

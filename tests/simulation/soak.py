@@ -42,6 +42,8 @@ lifetime = {chance.randrange(4)}
 [link]
 bandwidth = {chance.choice((2_000, 9_000, 50_000, 500_000))}
 lost = {sometimes(chance.random() / 2)}
+reordered = {sometimes(chance.random() / 2)}
+duplicated = {sometimes(chance.random() / 4)}
 [carry]
 max_mb = {chance.choice((0.1, 0.4, 2, 50))}
 [privacy]

@@ -19,6 +19,7 @@ REQUESTS = [
     schema.GetReady(),
     schema.GetStatus(),
     schema.GetPeers(),
+    schema.Diagnose(),
     schema.Unlock(passphrase="x"),
     schema.ListContacts(),
     schema.ContactRef(contact="bo"),

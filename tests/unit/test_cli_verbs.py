@@ -43,6 +43,7 @@ READ = [
     (("courier", "read", "."), "3 new, 1 for you", {"found", "new", "opened", "refused"}),
     (("courier", "write", "."), "3 envelopes", {"envelopes", "bytes"}),
     (("peers",), "bo: here, over lan", {"peers"}),
+    (("doctor",), "WARN ble  adapter: blocked  fix: rfkill unblock all", {"findings"}),
     (("version",), "", {"version"}),
 ]
 
@@ -193,3 +194,64 @@ async def test_a_locked_node_is_unlocked_by_its_passphrase(tmp_path):
         code, _, talk = await verb(tmp_path / "home", "unlock", "--passphrase-file", str(file))
         assert code == 2
         assert "UTF-8" in talk
+
+
+async def test_doctor_exits_1_when_something_fails(tmp_path):
+    async with served(tmp_path) as api:
+        api.node.adapter = "fail"
+        code, out, _ = await verb(tmp_path, "doctor")
+        assert (code, out[:9]) == (1, "FAIL ble ")
+
+
+async def test_doctor_needs_no_daemon(tmp_path):
+    code, out, talk = await verb(tmp_path / "none", "doctor")
+    assert code == 1
+    assert "No daemon" in talk
+    assert "fix: p2pnode init" in out
+    home = tmp_path / "home"
+    await verb(home, "init", "--name", "ana", "--no-passphrase")
+    (home / "config.toml").write_text("[transports]\nlan = false\n")
+    home.chmod(0o755)
+    code, out, _ = await verb(home, "doctor", "--json")
+    found = {(one["area"], one["name"]): one for one in json.loads(out)["findings"]}
+    assert found["home", "directory"]["result"] == "warn"
+    assert found["home", "key"]["result"] == "warn"
+    assert found["lan", "transport"]["result"] == "skip"
+    assert found["clock", "wall clock"]["result"] == "pass"
+    (home / "config.toml").write_text("nonsense = 1\n")
+    code, out, _ = await verb(home, "doctor")
+    assert code == 1
+    assert "nonsense" in out
+
+
+def test_a_clock_that_was_never_set_is_told():
+    from p2pnode import diagnosis
+
+    assert diagnosis.clock(600).result == "warn"
+    assert diagnosis.clock(1_800_000_000).result == "pass"
+
+
+async def test_a_transport_that_hangs_or_fails_does_not_hold_up_the_doctor(autojump_clock):
+    from p2pnode import diagnosis
+    from p2pnode.spi.transport import Check
+
+    class Looks:
+        def __init__(self, what):
+            self.what = what
+
+        async def diagnose(self):
+            if self.what == "hangs":
+                await trio.sleep_forever()
+            await trio.lowlevel.checkpoint()
+            if self.what == "fails":
+                raise ValueError("at /home/somebody")
+            return [Check("port", "ok", "free")]
+
+    kinds = ("hangs", "fails", "looks")
+    told = await diagnosis.transports([(kind, Looks(kind)) for kind in kinds])
+    assert [(one.area, one.result) for one in told] == [
+        ("hangs", "fail"),
+        ("fails", "fail"),
+        ("looks", "pass"),
+    ]
+    assert "somebody" not in told[1].detail
