@@ -13,6 +13,9 @@ from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
 
+LONGEST = 120
+"""Seconds a town may take; they take a few."""
+
 KINDS = ("waypoint", "community", "workday", "bus")
 
 
@@ -66,7 +69,10 @@ def run(seed: int, place: Path) -> list[str]:
     file = place / f"soak-{seed}.toml"
     file.write_text(scenario(seed))
     words = [sys.executable, "-m", "p2pnode", "simulate", str(file), "--only", "real", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return [f"it does not come to an end (within {LONGEST} s)"]
     if done.returncode == 0:
         return []
     try:
