@@ -333,6 +333,10 @@ class Node(schema.Service):
                 found = await self._read(_contact_row, name)
                 await self._ask(asks.Block(found.id, blocked))
                 return await self._contact(name)
+            case schema.RotateAddress(contact=name):
+                found = await self._read(_contact_row, name)
+                await self._ask(asks.Rotate(found.id))
+                return schema.Done()
             case schema.VerifyContact(contact=name, matches=matches):
                 found = await self._read(_contact_row, name)
                 await self._ask(asks.Verify(found.id, matches))

@@ -332,6 +332,13 @@ class BlockContact(Asks["Contact"], frozen=True):
     blocked: bool = True
 
 
+class RotateAddress(Asks["Done"], frozen=True):
+    """Change the addresses a contact reaches this node at; the old ones serve until it has the new
+    ones."""
+
+    contact: Name
+
+
 class VerifyContact(Asks["Contact"], frozen=True):
     """Record that the fingerprint was compared in person, or that it did not match."""
 
@@ -517,6 +524,7 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "contacts.rename": (RenameContact, Contact),
     "contacts.remove": (RemoveContact, Done),
     "contacts.block": (BlockContact, Contact),
+    "contacts.rotate": (RotateAddress, Done),
     "contacts.verify": (VerifyContact, Contact),
     "message.send": (Send, Sent),
     "message.wait": (WaitState, Message),

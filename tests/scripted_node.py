@@ -131,6 +131,10 @@ class ScriptedNode(schema.Service):
         finding = schema.Finding("ble", "adapter", self.adapter, "blocked", "rfkill unblock all")
         return schema.Diagnosis(findings=[finding])
 
+    async def _rotateaddress(self, ask: schema.RotateAddress) -> schema.Done:
+        self._known(ask.contact)
+        return schema.Done()
+
     async def _unlock(self, ask: schema.Unlock) -> schema.Done:
         return schema.Done()
 

@@ -98,6 +98,19 @@ def remove(terminal: Terminal, name: str, yes: bool) -> None:
     terminal.show(done, f"{clean(found.name)} is forgotten")
 
 
+@command.command("rotate-address")
+@click.argument("name")
+@flags
+@click.pass_obj
+def rotate_address(terminal: Terminal, name: str) -> None:
+    """Give a contact other addresses (such as another onion); the old ones serve until then."""
+    from p2pnode.schema import RotateAddress
+
+    with terminal.client() as client:
+        done = client.call(RotateAddress(name))
+    terminal.show(done, f"{clean(name)} is told new addresses on the next link")
+
+
 @command.command("block")
 @click.argument("name")
 @flags

@@ -19,7 +19,7 @@ from p2pnode.engine.peers import Carrier, Device, Peers
 from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
-from p2pnode.errors import LocalError, P2PNodeError, RemoteError, StoreError
+from p2pnode.errors import ChannelClosed, LocalError, P2PNodeError, RemoteError, StoreError
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
 from p2pnode.logs import traced
 from p2pnode.protocol import limits
@@ -102,7 +102,9 @@ class Engine:
         duplex = [one for one in transports if isinstance(one, Transport)]
         simplex = [one for one in transports if isinstance(one, Courier)]
         self.couriers = Couriers(simplex, self.owner)
-        self.transports = Transports(duplex, self._dialer, self.owner, self._incoming, random)
+        self.transports = Transports(
+            duplex, self._dialer, self.owner, self._incoming, self._reachable_anew, random
+        )
         self._context = Context(
             self.owner,
             self.peers,
@@ -173,6 +175,23 @@ class Engine:
             if kept:
                 entries.append((one.transport.name, kept))
         return Addresses(tuple(entries))
+
+    def _reachable_anew(self) -> None:
+        """Addresses have changed: tell contacts that are here; others hear of it when they come."""
+        for link in self.peers.by_device.values():
+            if self._nursery is not None:
+                self._nursery.start_soon(self._tell_addresses, link)
+
+    async def _tell_addresses(self, link: LinkTask) -> None:
+        try:
+            assert link.device is not None  # it is on the list of devices
+            await link.tell_addresses(await self.owner.ask(asks.GetLane(link.device.id)))
+        except (ChannelClosed, LocalError):
+            pass  # the next link tells
+
+    async def _lane_opened(self, lane: Lane) -> None:
+        await self.transports.open(lane)
+        self._reachable_anew()
 
     # Links -------------------------------------------------------------------------------------
 
@@ -300,7 +319,7 @@ class Engine:
                 if standing is not None:
                     standing.end()
             case effects.LaneOpened(lane=lane):
-                self._nursery.start_soon(self.transports.open, Lane(lane))
+                self._nursery.start_soon(self._lane_opened, Lane(lane))
             case effects.LaneRevoked(lane=lane):
                 self._nursery.start_soon(self.transports.revoke, Lane(lane))
             case effects.Reachable(device=device, lane=lane, transport=name, address=address):

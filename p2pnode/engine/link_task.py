@@ -22,6 +22,7 @@ from p2pnode.protocol.link.machine import Link
 from p2pnode.protocol.link.messages import (
     FEATURE_CARRIES,
     Addresses,
+    AddressesKept,
     Bye,
     CarryPass,
     EnvelopeOut,
@@ -29,6 +30,7 @@ from p2pnode.protocol.link.messages import (
     LinkMessage,
     PairingMessage,
     Receipts,
+    addresses_digest,
 )
 from p2pnode.spi.transport import Channel
 from p2pnode.turns import asks
@@ -130,6 +132,7 @@ class LinkTask:
         sending, self._waiting = trio.open_memory_channel[bytes | LinkMessage](OUTGOING)
         self.outgoing = Outgoing(sending)
         self._trade: Trade | None = None
+        self._lanes_told: dict[bytes, bytes] = {}
         self._charges = 0
         self._baselines: dict[DeviceId, Baseline] | None = None
         self._scope = trio.CancelScope()
@@ -319,12 +322,17 @@ class LinkTask:
             await self.outgoing.send(Receipts(greeting.receipts))
         if greeting.confirmation:
             await self.outgoing.send(PairingMessage(greeting.confirmation))
-        told = await self._context.reach.told_to(greeting.lane)
-        if told.entries:
-            await self.outgoing.send(told)
+        await self.tell_addresses(greeting.lane)
         if self._context.carry_pass:
             await self.outgoing.send(CarryPass(self._context.carry_pass))
         self._befriend(device, nursery)
+
+    async def tell_addresses(self, lane: bytes) -> None:
+        """Tell the contact where its lane reaches this node. Raises ChannelClosed."""
+        told = await self._context.reach.told_to(lane)
+        if told.entries:
+            self._lanes_told[addresses_digest(told)] = lane
+            await self.outgoing.send(told)
 
     def _befriend(self, friend: Device | Carrier | Friend, nursery: trio.Nursery) -> None:
         """Exchange envelopes, unless another link with the same device does."""
@@ -375,7 +383,11 @@ class LinkTask:
             case Hello(statements=statements) if device and statements and self._baselines:
                 await owner.post(asks.Stated(device.id, statements, self._baselines[device.id]))
             case Addresses() if device is not None:
-                await owner.post(asks.Told(device.id, message))
+                await owner.post(asks.Told(self.number, device.id, message))
+            case AddressesKept(digest=digest) if device is not None:
+                lane = self._lanes_told.pop(digest, None)
+                if lane is not None:
+                    await owner.post(asks.LaneKept(device.id, lane))
             case CarryPass(secret=secret) if device is not None:
                 await owner.post(asks.PassTold(device.id, secret))
             case _:

@@ -39,7 +39,15 @@ class Running:
 class HostFor:
     """What one running transport sees of the node (`p2pnode.spi.transport.Host`)."""
 
-    def __init__(self, running: Running, dialer: Dialer, owner: Owner, incoming: Incoming) -> None:
+    def __init__(
+        self,
+        running: Running,
+        dialer: Dialer,
+        owner: Owner,
+        incoming: Incoming,
+        changed: Callable[[], None],
+    ) -> None:
+        self._changed = changed
         self._running = running
         self._dialer = dialer
         self._owner = owner
@@ -59,8 +67,12 @@ class HostFor:
         await self._incoming(channel, self._running.transport)
 
     def report(self, state: TransportState, detail: str = "") -> None:
-        """Keep the state for `status`."""
+        """Keep the state for `status`; contacts are told where a transport that is up again reaches
+        this node."""
+        before = self._running.state
         self._running.state, self._running.detail = state, detail
+        if state == "up" and before != "up":
+            self._changed()
 
     async def load(self, name: str) -> bytes | None:
         """Return what the transport saved."""
@@ -83,8 +95,10 @@ class Transports:
         dialer: Dialer,
         owner: Owner,
         incoming: Incoming,
+        changed: Callable[[], None],
         random: Random,
     ) -> None:
+        self._changed = changed
         self.running = [Running(transport) for transport in transports]
         self._dialer = dialer
         self._owner = owner
@@ -150,7 +164,7 @@ class Transports:
             await trio.sleep(pause * self._random.uniform(0.75, 1.25))
 
     async def _run_one(self, one: Running) -> None:
-        host = HostFor(one, self._dialer, self._owner, self._incoming)
+        host = HostFor(one, self._dialer, self._owner, self._incoming, self._changed)
         async with trio.open_nursery() as nursery:
             await nursery.start(one.transport.run, host)
             one.settled.set()

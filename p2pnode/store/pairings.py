@@ -80,9 +80,16 @@ class Lanes(Table):
         )
 
     def for_contact(self, contact: ContactId) -> Lane | None:
-        """Return a contact's lane."""
-        found = self._db.value("SELECT lane FROM lanes WHERE contact=?", (contact,))
+        """Return a contact's lane: the newest, when an older one is still to be replaced."""
+        found = self._db.value(
+            "SELECT lane FROM lanes WHERE contact=? ORDER BY ref DESC LIMIT 1", (contact,)
+        )
         return None if found is None else Lane(found)
+
+    def of_contact(self, contact: ContactId) -> list[Lane]:
+        """Return all lanes of a contact, oldest first."""
+        rows = self._db.rows("SELECT lane FROM lanes WHERE contact=? ORDER BY ref", (contact,))
+        return [Lane(lane) for (lane,) in rows]
 
     def all(self) -> list[LaneRow]:
         """Return all lanes, oldest first."""

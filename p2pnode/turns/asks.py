@@ -139,8 +139,9 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A device told where it may be reached."""
+    """A device told on a link where it may be reached."""
 
+    link: LinkId
     device: DeviceId
     addresses: Addresses
 
@@ -331,6 +332,28 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotate:
+    """Change the addresses a contact reaches this node at."""
+
+    contact: ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class LaneKept:
+    """A device has kept the addresses of a lane it was told."""
+
+    device: DeviceId
+    lane: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetLane:
+    """A device's newest lane, b"" when there is none."""
+
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """The fingerprint was compared in person."""
 
@@ -409,6 +432,9 @@ Ask = (
     | Rename
     | Remove
     | Block
+    | Rotate
+    | LaneKept
+    | GetLane
     | Verify
     | Acknowledge
     | Upkeep

@@ -3,15 +3,23 @@
 import msgspec
 
 from p2pnode.errors import InvalidInput, UnknownContact
-from p2pnode.ids import ContactId
+from p2pnode.ids import ContactId, Lane
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.names import petname
 from p2pnode.schema import EventKind
-from p2pnode.store.records import ContactRow
+from p2pnode.store.records import ContactRow, LaneRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import note
-from p2pnode.turns.asks import Block, Remove, Rename, Verify
-from p2pnode.turns.effects import Cut, Decision, Effect, LaneRevoked, Paired, PeersChanged
+from p2pnode.turns.asks import Block, LaneKept, Remove, Rename, Rotate, Verify
+from p2pnode.turns.effects import (
+    Cut,
+    Decision,
+    Effect,
+    LaneOpened,
+    LaneRevoked,
+    Paired,
+    PeersChanged,
+)
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import seal_waiting
 from p2pnode.turns.stores import Stores
@@ -51,11 +59,35 @@ def remove(stores: Stores, ask: Remove) -> Decision:
 def forget(vault: Vault, contact: ContactId) -> list[Effect]:
     """Remove a contact and everything of it; return what the engine must end."""
     effects: list[Effect] = [Cut(device.id) for device in vault.devices.of_contact(contact)]
-    lane = vault.lanes.for_contact(contact)
-    if lane is not None:
-        effects.append(LaneRevoked(lane))
+    effects += (LaneRevoked(lane) for lane in vault.lanes.of_contact(contact))
     vault.erase(contact)
     return [*effects, PeersChanged()]
+
+
+def rotate(stores: Stores, ask: Rotate, entropy: Entropy) -> Decision:
+    """Give a contact another lane, and so other addresses; the old one serves until it has them.
+
+    Raises InvalidInput for a contact that is not yet one.
+    """
+    row = _existing(stores.vault, ask.contact)
+    if row.state == "pending":
+        raise InvalidInput(f"{row.name} is not paired yet", hint="Wait until pairing is complete.")
+    lane = Lane(entropy.take(16))
+    stores.vault.lanes.add(LaneRow(lane=lane, contact=row.id, pairing=None))
+    return Decision(effects=(LaneOpened(lane),))
+
+
+def lane_kept(stores: Stores, ask: LaneKept) -> Decision:
+    """A contact has kept the addresses of a lane: its older lanes end."""
+    vault = stores.vault
+    device = vault.devices.get(ask.device)
+    lanes = vault.lanes.of_contact(device.contact) if device is not None else []
+    if Lane(ask.lane) not in lanes:
+        return Decision()
+    older = lanes[: lanes.index(Lane(ask.lane))]
+    for lane in older:
+        vault.lanes.remove(lane)
+    return Decision(effects=tuple(LaneRevoked(lane) for lane in older))
 
 
 def block(stores: Stores, ask: Block, now: Moment) -> Decision:

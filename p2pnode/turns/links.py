@@ -9,14 +9,31 @@ from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId
 from p2pnode.protocol.limits import MAX_IDS
 from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.keys import LinkKey
-from p2pnode.protocol.link.messages import Statement
+from p2pnode.protocol.link.messages import AddressesKept, Statement, addresses_digest
 from p2pnode.protocol.link.statements import check
 from p2pnode.protocol.pairing.confirm import confirmation
 from p2pnode.store.records import DeviceRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import mutual, note
-from p2pnode.turns.asks import Baseline, GetBaselines, LinkUp, PassTold, Stated, Step, Told
-from p2pnode.turns.effects import Charge, Decision, Effect, KeyStepped, PassKept, Reachable
+from p2pnode.turns.asks import (
+    Baseline,
+    GetBaselines,
+    GetLane,
+    LinkUp,
+    PassTold,
+    Stated,
+    Step,
+    Told,
+)
+from p2pnode.turns.effects import (
+    Charge,
+    Decision,
+    Effect,
+    KeyStepped,
+    PassKept,
+    Reachable,
+    Tell,
+)
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
@@ -123,7 +140,15 @@ def told(stores: Stores, ask: Told) -> Decision:
         vault.addresses.set(ask.device, transport, list(addresses))
         if lane is not None:
             effects += [Reachable(ask.device, lane, transport, one) for one in addresses]
-    return Decision(effects=tuple(effects))
+    kept = AddressesKept(addresses_digest(ask.addresses))
+    return Decision(effects=(*effects, Tell(ask.link, kept)))
+
+
+def lane(stores: Stores, ask: GetLane) -> Decision:
+    """Answer a device's newest lane."""
+    device = stores.vault.devices.get(ask.device)
+    found = stores.vault.lanes.for_contact(device.contact) if device is not None else None
+    return Decision(found or b"")
 
 
 def pass_told(stores: Stores, ask: PassTold) -> Decision:

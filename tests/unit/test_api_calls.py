@@ -25,6 +25,7 @@ REQUESTS = [
     schema.ContactRef(contact="bo"),
     schema.BlockContact(contact="bo", blocked=True),
     schema.VerifyContact(contact="bo", matches=True),
+    schema.RotateAddress(contact="bo"),
     schema.Send(to="bo", text="hello"),
     schema.WaitState(id="s000", timeout=5),
     schema.GetHistory(contact="bo"),

@@ -31,6 +31,7 @@ MESSAGES = [
     m.Credit(1),
     m.Credit(0xFFFF),
     m.CarryPass(b"p" * 32),
+    m.AddressesKept(b"12345678"),
     m.Delivered(((IDS[0], b"t" * 16),)),
     m.Delivered(((IDS[0], b"t" * 16),) * MAX_IDS),
 ]
@@ -73,7 +74,7 @@ def test_hello_is_one_size_blank_or_full():
     assert len(blank) == len(m.encode_message(FULL)) == m.HELLO
 
 
-@pytest.mark.parametrize("kind", [0, 18, 255])
+@pytest.mark.parametrize("kind", [0, 19, 255])
 def test_unknown_kinds_are_left_for_later_versions(kind):
     assert m.decode_message_untrusted(bytes([kind]) + b"anything") == m.Unknown(kind)
 
@@ -88,6 +89,7 @@ REFUSED = {
     "credit of nothing": (b"\x0f\0\0", "bad-credit"),
     "credit cut short": (b"\x0f\1", "bad-credit"),
     "a pass too short": (b"\x10" + bytes(31), "bad-carry-pass"),
+    "addresses kept, cut short": (b"\x12" + bytes(7), "bad-addresses-kept"),
     "nothing delivered": (b"\x11", "bad-delivered"),
     "half a pair": (b"\x11" + bytes(47), "bad-delivered"),
     "too much delivered": (b"\x11" + bytes(48 * (MAX_IDS + 1)), "bad-delivered"),
@@ -162,6 +164,7 @@ def test_foreign_bytes_are_refused_with_a_reason(raw, reason):
         m.Credit(0),
         m.Credit(0x10000),
         m.CarryPass(b"short"),
+        m.AddressesKept(b"short"),
         m.Delivered(()),
         m.Delivered(((b"short", b"t" * 16),)),
         m.Delivered(((IDS[0], b"short"),)),

@@ -22,6 +22,7 @@ from p2pnode.protocol.limits import (
     MAX_TRANSPORTS,
 )
 from p2pnode.protocol.link.work import NONCE
+from p2pnode.protocol.primitives import digest
 from p2pnode.protocol.reconcile.limits import MAX_RECONCILE
 from p2pnode.protocol.wire import Bytes8, Unsigned, Wire, decode_untrusted, encode
 
@@ -35,6 +36,9 @@ MAX_AGE = 0xFFFF
 """Hours an envelope may claim to be old."""
 
 ID = 32
+
+KEPT = 8
+"""Bytes of a digest of addresses."""
 
 PASS = 32
 """Bytes of a carry pass."""
@@ -178,6 +182,20 @@ class Delivered(msgspec.Struct, frozen=True, gc=False):
     pairs: tuple[tuple[EnvelopeId, bytes], ...]
 
 
+class AddressesKept(msgspec.Struct, frozen=True, gc=False):
+    """The addresses with this digest are durable at the sender of this message."""
+
+    digest: bytes
+
+
+def addresses_digest(told: Addresses) -> bytes:
+    """Return the 8 bytes by which addresses are acknowledged."""
+    parts: list[bytes] = []
+    for transport, addresses in told.entries:
+        parts += (transport.encode(), len(addresses).to_bytes(2), *addresses)
+    return digest(b"p2pnode told", *parts, size=KEPT)
+
+
 class Unknown(msgspec.Struct, frozen=True, gc=False):
     """A kind that this version does not know; ignored."""
 
@@ -202,12 +220,13 @@ LinkMessage = (
     | Credit
     | CarryPass
     | Delivered
+    | AddressesKept
     | Unknown
 )
 
 PING, PONG, HELLO_KIND, ENVELOPE, OFFER, WANT, ACCEPTED = 1, 2, 3, 4, 5, 6, 7
 REFUSED, RECEIPTS, PAIRING, ADDRESSES, BYE, RECONCILE = 8, 9, 10, 11, 12, 13
-WORK, CREDIT, CARRY_PASS, DELIVERED = 14, 15, 16, 17
+WORK, CREDIT, CARRY_PASS, DELIVERED, ADDRESSES_KEPT = 14, 15, 16, 17, 18
 
 _ENVELOPE = Struct(">BH")
 _HELLO = Struct(">BH")
@@ -254,6 +273,8 @@ def encode_message(message: LinkMessage) -> bytes:
             return bytes((DELIVERED,)) + b"".join(joined)
         case Addresses():
             return bytes((ADDRESSES,)) + encode(message)
+        case AddressesKept():
+            return bytes((ADDRESSES_KEPT,)) + _exactly(message.digest, KEPT)
         case Bye():
             return bytes((BYE, message.code))
         case _:
@@ -363,6 +384,12 @@ def _delivered_untrusted(raw: bytes) -> Delivered:
     )
 
 
+def _kept_untrusted(raw: bytes) -> AddressesKept:
+    if len(raw) != 1 + KEPT:
+        raise RemoteError("bad-addresses-kept")
+    return AddressesKept(raw[1:])
+
+
 def _bye_untrusted(raw: bytes) -> Bye:
     if len(raw) != 2:
         raise RemoteError("bad-bye")
@@ -386,4 +413,5 @@ _DECODE: dict[int, Callable[[bytes], LinkMessage]] = {
     CREDIT: _credit_untrusted,
     CARRY_PASS: _pass_untrusted,
     DELIVERED: _delivered_untrusted,
+    ADDRESSES_KEPT: _kept_untrusted,
 }
