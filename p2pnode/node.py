@@ -292,8 +292,8 @@ class Node(schema.Service):
     async def _about_people(self, request: schema.Request) -> schema.Answer:
         pairings = self.engine.pairings
         match request:
-            case schema.ShowCode(mutual=mutual):
-                shown = await pairings.show(mutual=mutual)
+            case schema.ShowCode(mutual=mutual, remote=remote):
+                shown = await pairings.show(mutual=mutual, remote=remote)
                 await self.engine.peers_changed()
                 return shown
             case schema.JoinCode(uri=uri, petname=name, pairing=pairing):

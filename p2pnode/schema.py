@@ -212,9 +212,14 @@ class Peers(Answer, frozen=True):
 
 
 class ShowCode(Asks["Pairing"], frozen=True):
-    """Open a pairing and show its code. mutual: both show and scan; needs no common medium."""
+    """Open a pairing and show its code.
+
+    mutual: both show and scan; needs no common medium. remote: the code also names a place where
+    whoever is not near reaches this node (an onion); needs a transport that has one.
+    """
 
     mutual: bool = False
+    remote: bool = False
 
 
 class JoinCode(Asks["Pairing"], frozen=True):

@@ -67,16 +67,22 @@ def _accept(wrapped: Any) -> Any:
 @_accept
 @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Write the QR code.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Write the QR code.")
+@click.option("--remote", is_flag=True, help="Let somebody far away use it, through Tor.")
 @flags
 @click.pass_obj
 def show(
-    terminal: Terminal, petname: str, accept: bool, png: Path | None, svg: Path | None
+    terminal: Terminal,
+    petname: str,
+    accept: bool,
+    png: Path | None,
+    svg: Path | None,
+    remote: bool,
 ) -> None:
     """Show a code, once usable, and wait for the other side to join it."""
     from p2pnode.schema import ShowCode
 
     with terminal.client() as client, _voided(terminal, client) as opened:
-        pairing = client.call(ShowCode())
+        pairing = client.call(ShowCode(remote=remote))
         opened.append(pairing.pairing)
         _tell_code(terminal, pairing, [path for path in (png, svg) if path is not None])
         _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)

@@ -96,7 +96,7 @@ class Engine:
             failed=self._failed,
             inline=inline,
         )
-        self.pairings = Pairings(own, self.owner, self.peers, entropy, clock)
+        self.pairings = Pairings(own, self.owner, self.peers, entropy, clock, self)
         self._random = random
         self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
         duplex = [one for one in transports if isinstance(one, Transport)]
@@ -149,6 +149,31 @@ class Engine:
             nursery.start_soon(self._spread)
             nursery.start_soon(self._examine)
             task_status.started()
+
+    async def open_meeting(self, lane: Lane) -> bytes:
+        """Return the place for a code where a transport serves a lane, b"" when none does now."""
+        for one in self.transports.running:
+            if one.state == "up" and one.transport.codes:
+                place = await one.transport.meet(lane)
+                if place:
+                    return place
+        return b""
+
+    def close_meeting(self, lane: Lane) -> None:
+        """Serve a meeting's lane no more."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self.transports.revoke, lane)
+
+    def seek(self, place: bytes) -> None:
+        """Dial the place a code names, on the transports that know such places."""
+        for one in self.transports.running:
+            if one.transport.codes:
+                self._dialer.encountered(one.transport, Address(place), 0.0)
+
+    def seek_no_more(self, place: bytes) -> None:
+        """Give up a place a code named."""
+        for one in self.transports.running:
+            self._dialer.lost(one.transport, Address(place))
 
     def diagnosable(self) -> list[tuple[str, Diagnosable]]:
         """Return everything that can tell how its medium is, by name."""

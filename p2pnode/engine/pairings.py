@@ -5,6 +5,7 @@ ends, its codes are void, which is what failing closed means here.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
@@ -13,7 +14,7 @@ from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.peers import OpenPairing, Peers, replaces
 from p2pnode.errors import InvalidInput, LocalError, PairingFailed, RemoteError
-from p2pnode.ids import ContactId, PairingId, id_bytes, id_text
+from p2pnode.ids import ContactId, Lane, PairingId, id_bytes, id_text
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.fingerprint import fingerprint, grouped
@@ -53,15 +54,43 @@ class Desk:
     agreed: Agreed | None = None
     contact: ContactId | None = None
     name: str = ""
+    lane: Lane | None = None
     over: bool = False
+
+
+class Meeting(Protocol):
+    """Where strangers to each other meet who are not near, by a place in the code."""
+
+    async def open_meeting(self, lane: Lane) -> bytes:
+        """Serve a lane and return its place for a code, b"" when there is none now."""
+        ...
+
+    def close_meeting(self, lane: Lane) -> None:
+        """Serve it no more."""
+        ...
+
+    def seek(self, place: bytes) -> None:
+        """Dial a place a code names, until told otherwise."""
+        ...
+
+    def seek_no_more(self, place: bytes) -> None:
+        """Give it up."""
+        ...
 
 
 class Pairings:
     """All pairings of this node."""
 
     def __init__(
-        self, own: Own, owner: Owner, peers: Peers, entropy: Entropy, clock: Clock
+        self,
+        own: Own,
+        owner: Owner,
+        peers: Peers,
+        entropy: Entropy,
+        clock: Clock,
+        meeting: Meeting,
     ) -> None:
+        self._meeting = meeting
         self._own = own
         self._owner = owner
         self._peers = peers
@@ -71,13 +100,26 @@ class Pairings:
 
     # The person's side -------------------------------------------------------------------------
 
-    async def show(self, *, mutual: bool) -> Pairing:
-        """Make a code. Raises InvalidInput when too many are open."""
+    async def show(self, *, mutual: bool, remote: bool = False) -> Pairing:
+        """Make a code; remote: one that whoever is not near can use as well.
+
+        Raises InvalidInput when too many are open, or nobody could reach this node from afar.
+        """
         self._refuse_too_many()
+        lane = Lane(self._entropy.take(16)) if remote else None
+        place = await self._meeting.open_meeting(lane) if lane is not None else b""
+        if remote and not place:
+            raise InvalidInput(
+                "nobody could reach this node from afar",
+                why="no transport that can be named in a code is up",
+                hint="Turn on Tor, and see: p2pnode doctor",
+            )
         half = new_half(self._own, self._entropy)
         lifetime = limits.MUTUAL_LIFETIME if mutual else limits.CODE_LIFETIME
-        code = new_code(half, self._entropy, expires=(self._clock.wall() + lifetime) // 60)
+        expires = (self._clock.wall() + lifetime) // 60
+        code = new_code(half, self._entropy, expires=expires, onion=place or None)
         desk = self._open("mutual" if mutual else "show", code, half, "", lifetime)
+        desk.lane = lane
         if mutual:
             await self._owner.ask(asks.ShowMutual(desk.id, code, half))
         else:
@@ -91,6 +133,8 @@ class Pairings:
         half = new_half(self._own, self._entropy)
         desk = self._open("join", code, half, petname, limits.CODE_LIFETIME)
         self._recognise(desk)
+        if code.onion is not None:
+            self._meeting.seek(code.onion)
         return self._shown(desk)
 
     async def join_mutual(self, uri: str, pairing: str, petname: str) -> Pairing:
@@ -258,6 +302,10 @@ class Pairings:
         self._peers.pairings.pop(desk.id, None)
         if desk.link is not None:
             desk.link.tell(Bye(BYE_PAIRED))
+        if desk.lane is not None:
+            self._meeting.close_meeting(desk.lane)
+        if desk.joiner and desk.code.onion is not None:
+            self._meeting.seek_no_more(desk.code.onion)
 
     def _open(self, kind: str, code: Code, half: Half, petname: str, lifetime: int) -> Desk:
         desk = Desk(

@@ -194,6 +194,16 @@ class Transport(Diagnosable):
     async def revoke(self, lane: Lane) -> None:
         """Stop serving a lane and forget all that belongs to it; unknown is harmless."""
 
+    codes: bool = False
+    """Whether a pairing code may name a place on this medium; `dial` then takes such a place."""
+
+    async def meet(self, lane: Lane) -> bytes:
+        """Serve a lane for whoever scans a code, until it is revoked; return the place that goes
+        into the code (35 bytes), b"" when there is none now. Does not wait until it is reachable.
+        """
+        await trio.lowlevel.checkpoint()
+        return b""
+
 
 class Courier(Diagnosable):
     """A simplex medium: places that hold parcels."""
