@@ -54,11 +54,13 @@ bench: .venv/ready
 
 system:
 	@PATH="$$PATH:/usr/sbin:/sbin"; \
-	command -v ip >/dev/null && command -v mcopy >/dev/null && command -v fsck.vfat >/dev/null || { \
+	command -v ip >/dev/null && command -v mcopy >/dev/null && command -v fsck.vfat >/dev/null && \
+	command -v tor >/dev/null && command -v obfs4proxy >/dev/null && \
+	command -v dbus-daemon >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-	      iproute2 mtools dosfstools >/dev/null; \
-	  else echo "note: tests on virtual hosts and sticks need: apt install iproute2 mtools dosfstools"; fi; }
+	      iproute2 mtools dosfstools tor obfs4proxy dbus-daemon >/dev/null; \
+	  else echo "note: some tests need: apt install iproute2 mtools dosfstools tor obfs4proxy dbus-daemon"; fi; }
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ A place is an address on one transport: seen by the transport itself (an encount
 contact on a link. Addresses are hints: who is there shows only on the link.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -21,7 +22,7 @@ MAX_PLACES = 256
 """Places of one transport tried at once; a flood of false announcements gets no further."""
 
 DIALS = 8
-"""Channels being opened at once."""
+"""Channels being opened at once on one transport: a slow one holds up no other."""
 
 AGAIN = 0.05
 """Seconds, about, until a place is tried again because something changed meanwhile."""
@@ -77,7 +78,9 @@ class Dialer:
         self._nursery: trio.Nursery | None = None
         self._changed = trio.Event()
         self._changes = 0
-        self._dials = trio.CapacityLimiter(DIALS)
+        self._dials: defaultdict[str, trio.CapacityLimiter] = defaultdict(
+            lambda: trio.CapacityLimiter(DIALS)
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -232,7 +235,7 @@ class Dialer:
 
     async def _open(self, place: Place) -> LinkTask | None:
         try:
-            async with self._dials:
+            async with self._dials[place.transport.name]:
                 channel = await place.transport.dial(place.address, place.lane)
         except ChannelClosed:
             return None

@@ -1,0 +1,203 @@
+"""The central role through bleak: scans, connects, subscribes to TX, writes to RX.
+
+bleak is imported when the radio is opened: without it the transport is unavailable, no more. Stacks
+dislike scanning and connecting at the same time, so one pauses for the other.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+from p2pnode_ble.air import RX, SERVICE, TX, AirDown, Arrived, Ended, PathEnded, Sighted, Tell
+from p2pnode_ble.wire import MAX_FRAGMENT, MIN_FRAGMENT
+
+if TYPE_CHECKING:
+    from bleak import BleakClient, BleakScanner
+    from bleak.backends.characteristic import BleakGATTCharacteristic
+    from bleak.backends.device import BLEDevice
+    from bleak.backends.scanner import AdvertisementData
+
+MAX_SIGHTED = 256
+"""Addresses remembered, the latest ones: a flood of false ones costs no more than this."""
+
+TELL_AGAIN = 10.0
+"""Seconds before an address that is seen all the time is told again."""
+
+CONNECT_TIME = 12.0
+"""Seconds to connect and to learn what the other side offers."""
+
+DROP_TIME = 5.0
+"""Seconds a polite end may take; BlueZ waits for 2 s before it begins."""
+
+WRITE_TIME = 20.0
+"""Seconds the stack may take for one write: longer means that the link is dead."""
+
+
+class Backend(Protocol):
+    """Makes bleak's two objects, on whatever they shall run."""
+
+    def scanner(self, found: "Callable[[BLEDevice, AdvertisementData], None]") -> "BleakScanner":
+        """Return a scanner for the one service."""
+        ...
+
+    def client(self, device: "BLEDevice", gone: "Callable[[BleakClient], None]") -> "BleakClient":
+        """Return a client for a device that was found."""
+        ...
+
+
+@dataclass(slots=True)
+class _Path:
+    client: "BleakClient"
+    rx: "BleakGATTCharacteristic"
+
+
+class Central:
+    """All connections this node makes.
+
+    serves: tells whether an address has a connection in the other role. When both sides connect at
+    once, one fails: ending what is one connection underneath would take the good one with it.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        tell: Tell,
+        numbers: "count[int]",
+        serves: Callable[[str], bool],
+    ) -> None:
+        self._serves = serves
+        self._backend = backend
+        self._tell = tell
+        self._numbers = numbers
+        self._sighted: OrderedDict[str, tuple[BLEDevice, float]] = OrderedDict()
+        self._scanner: BleakScanner | None = None
+        self._wanted = False
+        self._turn = asyncio.Lock()
+        self._paths: dict[int, _Path] = {}
+
+    async def scan(self, wanted: bool) -> None:
+        """Begin or stop to look for others. Raises AirDown."""
+        self._wanted = wanted
+        async with self._turn:
+            await self._follow_wish()
+
+    async def connect(self, address: str) -> int:
+        """Return a path to an address that was sighted. Raises PathEnded."""
+        known = self._sighted.get(address)
+        if known is None:
+            raise PathEnded
+        async with self._turn:
+            with suppress(AirDown):
+                await self._pause()
+            try:
+                return await self._reach(known[0])
+            finally:
+                with suppress(AirDown):
+                    await self._follow_wish()
+
+    def size(self, path: int) -> int | None:
+        """Return the bytes a write may have; None for a path of another role."""
+        known = self._paths.get(path)
+        if known is None:
+            return None
+        # On BlueZ this says 20 until the exchange of MTUs is over; `mtu_size` says 23 for ever.
+        reported = known.rx.max_write_without_response_size
+        return max(MIN_FRAGMENT, min(reported, MAX_FRAGMENT))
+
+    async def transmit(self, path: int, fragments: Sequence[bytes]) -> None:
+        """Write fragments, each when the stack has taken the one before. Raises PathEnded."""
+        known = self._paths.get(path)
+        if known is None:
+            raise PathEnded
+        try:
+            async with asyncio.timeout(WRITE_TIME):
+                for fragment in fragments:
+                    await known.client.write_gatt_char(known.rx, fragment, response=False)
+        except Exception as failure:  # whatever a foreign library fails with
+            raise PathEnded from failure
+
+    async def drop(self, path: int) -> None:
+        """End a connection; never raises."""
+        known = self._paths.pop(path, None)
+        if known is not None:
+            await _disconnect(known.client)
+
+    async def close(self) -> None:
+        """End everything; never raises."""
+        self._wanted = False
+        async with self._turn:
+            with suppress(AirDown):
+                await self._pause()
+        await asyncio.gather(*(self.drop(path) for path in list(self._paths)))
+
+    async def _follow_wish(self) -> None:
+        if not self._wanted:
+            await self._pause()
+        elif self._scanner is None:
+            scanner = self._backend.scanner(self._found)
+            try:
+                await scanner.start()
+            except Exception as failure:  # whatever a foreign library fails with
+                raise AirDown("scanning does not work") from failure
+            self._scanner = scanner
+
+    async def _pause(self) -> None:
+        scanner, self._scanner = self._scanner, None
+        if scanner is not None:
+            try:
+                await scanner.stop()
+            except Exception as failure:  # whatever a foreign library fails with
+                raise AirDown("scanning does not work") from failure
+
+    def _found(self, device: "BLEDevice", advertisement: "AdvertisementData") -> None:
+        if SERVICE not in advertisement.service_uuids:
+            return
+        now = asyncio.get_running_loop().time()
+        _, told = self._sighted.pop(device.address, (None, float("-inf")))
+        if told + TELL_AGAIN <= now:
+            told = now
+            self._tell(Sighted(device.address))
+        self._sighted[device.address] = device, told
+        while len(self._sighted) > MAX_SIGHTED:
+            self._sighted.popitem(last=False)
+
+    async def _reach(self, device: "BLEDevice") -> int:
+        path = next(self._numbers)
+
+        def gone(_: "BleakClient") -> None:
+            if self._paths.pop(path, None) is not None:
+                self._tell(Ended(path))
+
+        def notified(_: "BleakGATTCharacteristic", raw: bytearray) -> None:
+            self._tell(Arrived(path, bytes(raw)))
+
+        client = self._backend.client(device, gone)
+        try:
+            async with asyncio.timeout(CONNECT_TIME):
+                await client.connect()
+                rx = client.services.get_characteristic(RX)
+                tx = client.services.get_characteristic(TX)
+                if rx is None or tx is None:
+                    raise PathEnded
+                self._paths[path] = _Path(client, rx)
+                await client.start_notify(tx, notified)
+            if path not in self._paths:
+                raise PathEnded
+        except BaseException as failure:
+            self._paths.pop(path, None)
+            if not self._serves(device.address):
+                await asyncio.shield(_disconnect(client))
+            if isinstance(failure, Exception):  # whatever a foreign library fails with
+                raise PathEnded from failure
+            raise
+        return path
+
+
+async def _disconnect(client: "BleakClient") -> None:
+    with suppress(Exception):  # whatever a foreign library fails with: it is gone, then
+        async with asyncio.timeout(DROP_TIME):
+            await client.disconnect()
