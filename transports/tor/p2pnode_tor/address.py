@@ -3,6 +3,9 @@
 An address is a version (1 byte, 1), the public key of the onion service (32 bytes, Ed25519), its
 port (2 bytes, big-endian), and the private key (32 bytes, X25519) with which the one who holds the
 address decrypts the service's descriptor. So an address is a secret between two contacts.
+
+A place in a pairing code is shorter: the 35 bytes of an onion's name. Its service asks for no key,
+because whoever scans the code has none yet, and lives only as long as the code.
 """
 
 from dataclasses import dataclass
@@ -10,12 +13,15 @@ from typing import NewType
 
 from p2pnode.errors import RemoteError
 from p2pnode.spi.transport import Address
-from p2pnode_tor.keys import SECRET, service_id
+from p2pnode_tor.keys import SECRET, onion_bytes, service_id
 
 VERSION = 1
 
 PORT = 4001
 """Port of the onion services we open; each of them has only this one."""
+
+PLACE = 35
+"""Bytes of a place in a pairing code."""
 
 SIZE = 1 + SECRET + 2 + SECRET
 """Bytes in an address."""
@@ -26,7 +32,7 @@ OnionPublic = NewType("OnionPublic", bytes)
 
 @dataclass(frozen=True, slots=True)
 class OnionAddress:
-    """An onion service, its port, and our key to its descriptor."""
+    """An onion service, its port, and our key to its descriptor, b"" where none is asked for."""
 
     public: OnionPublic
     port: int
@@ -44,14 +50,21 @@ class OnionAddress:
 
 
 def encode(address: OnionAddress) -> Address:
-    """Return an address as bytes."""
+    """Return an address, or a place in a code, as bytes."""
+    if not address.client:
+        return Address(onion_bytes(address.public))
     return Address(
         bytes((VERSION,)) + address.public + address.port.to_bytes(2, "big") + address.client
     )
 
 
 def decode_untrusted(raw: bytes) -> OnionAddress:
-    """Return the address in foreign bytes. Raises RemoteError."""
+    """Return the address, or the place of a code, in foreign bytes. Raises RemoteError."""
+    if len(raw) == PLACE:
+        named = OnionPublic(raw[:SECRET])
+        if onion_bytes(named) != raw:
+            raise RemoteError("tor-address-value")
+        return OnionAddress(named, PORT, b"")
     if not raw or raw[0] != VERSION:
         raise RemoteError("tor-address-version")
     if len(raw) != SIZE:

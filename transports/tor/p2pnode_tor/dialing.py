@@ -104,7 +104,9 @@ class Dialling:
         return await proxy.connect(address.name, address.port, timeout=DIAL_TIMEOUT)
 
     async def _allow(self, address: OnionAddress) -> None:
-        """Give tor the key to a descriptor, unless it has it."""
+        """Give tor the key to a descriptor, unless it has it, or none is asked for."""
+        if not address.client:
+            return
         if self._keys.get(address.service) == address.client:
             self._keys.move_to_end(address.service)
             return

@@ -22,11 +22,16 @@ def new_secret() -> bytes:
     return os.urandom(SECRET)
 
 
-def service_id(public: bytes) -> str:
-    """Return the name, without ".onion", of the service with this public key."""
+def onion_bytes(public: bytes) -> bytes:
+    """Return the 35 bytes that an onion's name spells: public key, checksum and version."""
     version = b"\x03"
     checksum = hashlib.sha3_256(b".onion checksum" + public + version).digest()[:2]
-    return b32encode(public + checksum + version).decode("ascii").lower()
+    return public + checksum + version
+
+
+def service_id(public: bytes) -> str:
+    """Return the name, without ".onion", of the service with this public key."""
+    return b32encode(onion_bytes(public)).decode("ascii").lower()
 
 
 @dataclass(frozen=True)

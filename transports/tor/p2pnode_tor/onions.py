@@ -30,10 +30,12 @@ Take = Callable[[trio.socket.SocketType, Lane | None], None]
 
 
 def add_onion(key: OnionKey, target: str, clients: Sequence[bytes]) -> str:
-    """Return the command that opens a service for these clients (private keys) alone."""
-    allowed = "".join(f" ClientAuthV3={client_public_text(one)}" for one in clients)
+    """Return the command that opens a service for these clients (private keys) alone; for everybody
+    who knows its name when a client has none (b"")."""
+    flags = "DiscardPK,V3Auth" if all(clients) else "DiscardPK"
+    allowed = "".join(f" ClientAuthV3={client_public_text(one)}" for one in clients if one)
     return (
-        f"ADD_ONION {key.control_text} Flags=DiscardPK,V3Auth MaxStreams={MAX_STREAMS}"
+        f"ADD_ONION {key.control_text} Flags={flags} MaxStreams={MAX_STREAMS}"
         f" Port={PORT},{target}{allowed}"
     )
 

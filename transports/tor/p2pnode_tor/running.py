@@ -11,6 +11,7 @@ from p2pnode.spi.transport import Host, TransportState
 from p2pnode_tor.channel import TorChannel
 from p2pnode_tor.control import CommandFailed, ControlLost, ControlRefused
 from p2pnode_tor.health import Health
+from p2pnode_tor.keys import OnionKey, new_secret
 from p2pnode_tor.lanes import Lanes
 from p2pnode_tor.onions import Onion
 from p2pnode_tor.process import Places, TorFailed
@@ -39,6 +40,7 @@ class Running:
         self._returned = trio.Event()
         self.lanes = Lanes(settings.max_onions)
         self.onions: dict[str, Onion] = {}
+        self._meetings: dict[Lane, Onion] = {}
         self.settled = trio.Event()
         self._host = host
         self._settings = settings
@@ -131,9 +133,28 @@ class Running:
         self._nursery.start_soon(onion.accept, self._take)
         return True
 
+    async def meet(self, lane: Lane) -> Onion | None:
+        """Let in whoever knows the name of a passing service; None when the run is over."""
+        async with self._changing:
+            onion = Onion(OnionKey(new_secret()), shared=False)
+            await onion.listen(self._places.sockets if self._program else None)
+            if not self._start(onion):
+                return None
+            self.onions[onion.key.service] = self._meetings[lane] = onion
+            onion.clients[lane] = b""
+            await self._publish(onion)
+            return onion
+
     async def drop(self, lane: Lane) -> None:
         """Let a lane's contact in no more, and forget the keys."""
         async with self._changing:
+            meeting = self._meetings.pop(lane, None)
+            if meeting is not None:
+                meeting.clients.clear()
+                meeting.close()
+                del self.onions[meeting.key.service]
+                await self._publish(meeting)
+                return
             held = await self.lanes.drop(self._host, lane)
             onion = self.onions.get(held.key.service) if held is not None else None
             if onion is None:

@@ -15,6 +15,7 @@ from p2pnode.ids import Lane
 from p2pnode.spi.transport import Address, Channel, Check, Host, Transport
 from p2pnode_tor import diagnosis, process
 from p2pnode_tor.address import PORT, OnionAddress, OnionPublic, decode_untrusted, encode
+from p2pnode_tor.keys import onion_bytes
 from p2pnode_tor.process import Places
 from p2pnode_tor.running import Running
 from p2pnode_tor.settings import TorSettings
@@ -34,6 +35,7 @@ class TorTransport(Transport):
 
     name = "tor"
     settings_type = TorSettings
+    codes = True
 
     def __init__(self, settings: TorSettings) -> None:
         super().__init__(settings)
@@ -139,6 +141,15 @@ class TorTransport(Transport):
         if onion is not None and running.session is not None and running.session.health.up:
             with trio.move_on_after(PUBLISH_PATIENCE):
                 await onion.published.wait()
+
+    async def meet(self, lane: Lane) -> bytes:
+        """Publish a passing onion service for whoever scans a code; return its 35 bytes."""
+        await trio.lowlevel.checkpoint()
+        running = self._running
+        if running is None or running.session is None or not running.session.health.up:
+            return b""
+        onion = await running.meet(lane)
+        return onion_bytes(onion.key.public) if onion is not None else b""
 
     async def revoke(self, lane: Lane) -> None:
         """Withdraw a lane's onion service, or its key to the shared one, and forget both."""

@@ -16,7 +16,11 @@ GOOD = bytes(encode(OnionAddress(OnionPublic(b"p" * 32), 4001, b"c" * 32)))
 
 
 @settings(max_examples=2_000, deadline=None)
-@given(st.binary(max_size=80) | st.binary(min_size=66, max_size=66).map(lambda raw: b"\x01" + raw))
+@given(
+    st.binary(max_size=80)
+    | st.binary(min_size=35, max_size=35)
+    | st.binary(min_size=66, max_size=66).map(lambda raw: b"\x01" + raw)
+)
 def test_any_bytes_are_an_address_or_refused(raw):
     try:
         found = decode_untrusted(raw)

@@ -262,6 +262,24 @@ async def test_only_the_one_with_the_key_gets_in_and_only_until_revoked(
         assert await two.address(HERE) != address, "opened again it is another service"
 
 
+async def test_who_scans_a_code_reaches_a_passing_onion_without_a_key(
+    private_network, place, monkeypatch
+):
+    one, two = (Node(private_network, data_directory=next(place)) for _ in range(2))
+    async with running(one, two):
+        named = await two.transport.meet(HERE)
+        assert len(named) == 35
+        near = await reached(one, Address(named))
+        await (await two.heard(near)).aclose()
+        await two.transport.revoke(HERE)
+        monkeypatch.setattr(dialing, "DIAL_TIMEOUT", 5.0)
+        with suppress(ChannelClosed):
+            while True:  # a withdrawn service may linger for a moment
+                await (await one.transport.dial(Address(named))).receive()
+        with pytest.raises(ChannelClosed):
+            await one.transport.dial(Address(named))
+
+
 async def test_wrong_settings_are_called_so(private_network, place):
     node = Node(private_network, data_directory=next(place), options=("NoSuchOption 1",))
     async with running(node):
