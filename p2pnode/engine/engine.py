@@ -159,10 +159,15 @@ class Engine:
                     return place
         return b""
 
-    def close_meeting(self, lane: Lane) -> None:
-        """Serve a meeting's lane no more."""
+    def close_meeting(self, lane: Lane, after: float) -> None:
+        """Serve a meeting's lane no more, after so many seconds."""
+
+        async def close() -> None:
+            await trio.sleep(after)
+            await self.transports.revoke(lane)
+
         if self._nursery is not None:
-            self._nursery.start_soon(self.transports.revoke, lane)
+            self._nursery.start_soon(close)
 
     def seek(self, place: bytes) -> None:
         """Dial the place a code names, on the transports that know such places."""
@@ -170,10 +175,16 @@ class Engine:
             if one.transport.codes:
                 self._dialer.encountered(one.transport, Address(place), 0.0)
 
-    def seek_no_more(self, place: bytes) -> None:
-        """Give up a place a code named."""
-        for one in self.transports.running:
-            self._dialer.lost(one.transport, Address(place))
+    def seek_no_more(self, place: bytes, after: float) -> None:
+        """Give up a place a code named, after so many seconds."""
+
+        async def give_up() -> None:
+            await trio.sleep(after)
+            for one in self.transports.running:
+                self._dialer.lost(one.transport, Address(place))
+
+        if self._nursery is not None:
+            self._nursery.start_soon(give_up)
 
     def diagnosable(self) -> list[tuple[str, Diagnosable]]:
         """Return everything that can tell how its medium is, by name."""

@@ -32,6 +32,9 @@ from p2pnode.turns import asks
 BYE_PAIRED = 1
 """Code of the Bye that ends a pairing's link: from now on you are a contact, dial as one."""
 
+LINGER = 600.0
+"""Seconds a place named in a code is served and sought on after the two have become contacts."""
+
 KEPT = 4 * limits.MAX_OPEN_PAIRINGS
 """Pairings remembered for whoever still asks how they ended."""
 
@@ -65,16 +68,16 @@ class Meeting(Protocol):
         """Serve a lane and return its place for a code, b"" when there is none now."""
         ...
 
-    def close_meeting(self, lane: Lane) -> None:
-        """Serve it no more."""
+    def close_meeting(self, lane: Lane, after: float) -> None:
+        """Serve it no more, after so many seconds."""
         ...
 
     def seek(self, place: bytes) -> None:
         """Dial a place a code names, until told otherwise."""
         ...
 
-    def seek_no_more(self, place: bytes) -> None:
-        """Give it up."""
+    def seek_no_more(self, place: bytes, after: float) -> None:
+        """Give it up, after so many seconds."""
         ...
 
 
@@ -302,10 +305,12 @@ class Pairings:
         self._peers.pairings.pop(desk.id, None)
         if desk.link is not None:
             desk.link.tell(Bye(BYE_PAIRED))
+        # Whoever has become a contact there comes once more, and is told where else to come.
+        linger = LINGER if desk.agreed is not None else 0.0
         if desk.lane is not None:
-            self._meeting.close_meeting(desk.lane)
+            self._meeting.close_meeting(desk.lane, linger)
         if desk.joiner and desk.code.onion is not None:
-            self._meeting.seek_no_more(desk.code.onion)
+            self._meeting.seek_no_more(desk.code.onion, linger)
 
     def _open(self, kind: str, code: Code, half: Half, petname: str, lifetime: int) -> Desk:
         desk = Desk(

@@ -62,6 +62,8 @@ async def test_two_who_are_not_near_pair_by_a_place_in_the_code(autojump_clock):
             await node.call(schema.AnswerPairing(pairing=pairing.pairing, yes=True))
         await trio.sleep(10)
         assert len((await a.call(schema.ListContacts())).contacts) == 1
+        assert len(served) == 1  # whoever comes once more is told other addresses
+        await trio.sleep(700)
         assert served == []
         net.cut("ana", "bo")
         sought.clear()
