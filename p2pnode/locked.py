@@ -44,15 +44,8 @@ class LockedNode(schema.Service):
     @asynccontextmanager
     async def running(self) -> AsyncIterator["LockedNode"]:
         """Carry until the context ends."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.engine.run, [], [])
-            try:
-                yield self
-            finally:
-                with trio.move_on_after(1) as last:
-                    last.shield = True
-                    await self.engine.keep()
-                nursery.cancel_scope.cancel()
+        async with self.engine.running([], []):
+            yield self
 
     async def call(self, request: schema.Request) -> schema.Answer:
         """Carry out a request. Raises VaultLocked for what takes the vault."""

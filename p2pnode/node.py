@@ -228,15 +228,8 @@ class Node(schema.Service):
         """Run until the context ends; the node's clock is kept at its end."""
         vault = self._stores.vault
         lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.engine.run, lanes, _told(vault))
-            try:
-                yield self
-            finally:
-                with trio.move_on_after(1) as last:
-                    last.shield = True
-                    await self.engine.keep()
-                nursery.cancel_scope.cancel()
+        async with self.engine.running(lanes, _told(vault)):
+            yield self
 
     async def call(self, request: schema.Request) -> schema.Answer:
         """Carry out a request. Raises LocalError for what a person can understand."""

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 from random import Random
 
@@ -190,6 +191,23 @@ class Engine:
         """Return everything that can tell how its medium is, by name."""
         duplex = [(one.transport.name, one.transport) for one in self.transports.running]
         return [*duplex, *self.couriers.all.items()]
+
+    @asynccontextmanager
+    async def running(
+        self,
+        lanes: Sequence[Lane],
+        told: Sequence[tuple[DeviceId, Lane, str, bytes]],
+    ) -> AsyncIterator[None]:
+        """Run until the context ends; the node's clock is kept at its end."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.run, lanes, told)
+            try:
+                yield
+            finally:
+                with trio.move_on_after(1) as last:
+                    last.shield = True
+                    await self.keep()
+                nursery.cancel_scope.cancel()
 
     def nearby(self, transport: str) -> int:
         """Return how many nodes a transport sees."""

@@ -126,22 +126,22 @@ def client_backend(
             await characteristic.obj.subscribe(notified)
 
         async def stop_notify(self, characteristic) -> None:
-            raise NotImplementedError
+            raise BleakError("the virtual air has none of this")
 
         async def pair(self, *_, **__) -> None:
-            raise NotImplementedError
+            raise BleakError("the virtual air has none of this")
 
         async def unpair(self) -> None:
-            raise NotImplementedError
+            raise BleakError("the virtual air has none of this")
 
         async def read_gatt_char(self, characteristic, **_) -> bytearray:
-            raise NotImplementedError
+            raise BleakError("the virtual air has none of this")
 
         async def read_gatt_descriptor(self, descriptor, **_) -> bytearray:
-            raise NotImplementedError
+            raise BleakError("the virtual air has none of this")
 
         async def write_gatt_descriptor(self, descriptor, data) -> None:
-            raise NotImplementedError
+            raise BleakError("the virtual air has none of this")
 
     return Client
 

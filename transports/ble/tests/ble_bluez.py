@@ -83,7 +83,7 @@ class Adapter(ServiceInterface):
         self._bluez.note("rest")
 
 
-class GattManager(ServiceInterface):
+class GattRegistry(ServiceInterface):
     """org.bluez.GattManager1"""
 
     def __init__(self, bluez: "FakeBluez") -> None:
@@ -99,7 +99,7 @@ class GattManager(ServiceInterface):
         self._bluez.note(f"no application {application}")
 
 
-class AdvertisingManager(ServiceInterface):
+class AdvertRegistry(ServiceInterface):
     """org.bluez.LEAdvertisingManager1"""
 
     def __init__(self, bluez: "FakeBluez") -> None:
@@ -180,8 +180,8 @@ class FakeBluez:
         self.adapter, self.device = Adapter(self), Device(self)
         if self._with_adapter:
             bus.export(ADAPTER, self.adapter)
-            bus.export(ADAPTER, GattManager(self))
-            bus.export(ADAPTER, AdvertisingManager(self))
+            bus.export(ADAPTER, GattRegistry(self))
+            bus.export(ADAPTER, AdvertRegistry(self))
             bus.export(DEVICE, self.device)
         await bus.request_name("org.bluez")
         rule = "type='signal',interface='org.freedesktop.DBus.Properties'"
