@@ -19,7 +19,8 @@ from p2pnode.engine.clock import Clock
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import VaultLocked
-from p2pnode.node import disk_room, policy
+from p2pnode.home import disk_room
+from p2pnode.node import policy
 from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.identity import Own

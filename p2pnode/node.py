@@ -1,12 +1,9 @@
-"""The composition root: makes a home, opens a node, and answers the local API's requests.
+"""The composition root: opens a node, and answers the local API's requests.
 
 Changes go through the engine's owner as turns; questions are read on a connection of their own, so
 that a long history never holds up a message.
 """
 
-import os
-import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,110 +13,25 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import diagnosis, overview, plugins, schema
+from p2pnode import diagnosis, overview, plugins, questions, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.entropy import OsEntropy
-from p2pnode.errors import Denied, InvalidInput, LocalError, NotDelivered, StoreCorrupt, StoreError
+from p2pnode.errors import InvalidInput, LocalError, NotDelivered, StoreCorrupt
+from p2pnode.home import MEGABYTE, carry_pass, disk_room, shown_identity
 from p2pnode.ids import Cursor, id_text
-from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.delivery import final, reached
-from p2pnode.protocol.fingerprint import fingerprint, grouped, words
-from p2pnode.protocol.identity import Own
 from p2pnode.protocol.names import petname
 from p2pnode.spi.transport import Courier, Transport
-from p2pnode.store import files, keys
+from p2pnode.store import keys
 from p2pnode.store.custody import Custody
-from p2pnode.store.vault import Vault, initialise
-from p2pnode.turns import asks, views, why
+from p2pnode.store.vault import Vault
+from p2pnode.turns import asks
 from p2pnode.turns.stores import Stores
 
 Found = TypeVar("Found")
-
-MEGABYTE = 1_000_000
-
-
-def create_home(
-    home: Home,
-    name: str,
-    *,
-    passphrase: bytes | None,
-    key_file: Path | None = None,
-    cost: keys.Cost = keys.MODERATE,
-) -> schema.Identity:
-    """Make a home with a fresh account and device; all of it or nothing.
-
-    Without passphrase and key file the vault's key lies beside it in the clear. Raises
-    InvalidInput (the home has an identity, the name cannot be one), StoreError, Denied.
-    """
-    if home.exists:
-        raise InvalidInput(
-            "there is an identity here already",
-            why=str(home.root),
-            hint="Use it: p2pnode run, or name another place: --home",
-        )
-    name = petname(name)
-    making = home.root / f".init-{secrets.token_hex(4)}"
-    try:
-        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        making.mkdir(mode=0o700)
-    except PermissionError as error:
-        raise Denied("the home cannot be made", why=str(error)) from None
-    except OSError as error:
-        raise StoreError("the home cannot be made", why=str(error)) from None
-    fresh = Home(making)
-    try:
-        own = _write_home(fresh, name, passphrase, key_file, cost)
-        # The key comes last: only with it does the home count as made.
-        for old, new in (
-            (fresh.vault, home.vault),
-            (fresh.custody, home.custody),
-            (fresh.vault_key, home.vault_key),
-        ):
-            os.replace(old, new)
-        sync_directory(home.root)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return shown_identity(own)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_home(
-    home: Home, name: str, passphrase: bytes | None, key_file: Path | None, cost: keys.Cost
-) -> Own:
-    entropy = OsEntropy()
-    key = keys.create(home.vault_key, passphrase=passphrase, key_file=key_file, cost=cost)
-    account = identity.new_account(entropy)
-    own = Own(account, identity.new_device(account, entropy), name)
-    vault = Vault.create(home.vault, key)
-    try:
-        initialise(vault, own, entropy.take(32))
-    finally:
-        vault.close()
-    Custody.create(home.custody).close()
-    return own
-
-
-def shown_identity(own: Own) -> schema.Identity:
-    """Return who a node is, as its person sees it."""
-    print_ = fingerprint(own.account.public)
-    return schema.Identity(
-        name=own.name,
-        account=id_text(own.account.public),
-        device=id_text(own.device.id),
-        fingerprint=grouped(print_),
-        words=words(print_),
-    )
 
 
 @asynccontextmanager
@@ -152,7 +64,7 @@ async def open_node(
             Stores(vault, custody, *settings, room=partial(disk_room, home.root)),
             transports,
             reader=Stores(reader, reading, *settings),
-            carry_pass=_carry_pass(home, renewed=renewed),
+            carry_pass=carry_pass(home, renewed=renewed),
             home=home,
         )
         yield await stack.enter_async_context(node.running())
@@ -161,26 +73,6 @@ async def open_node(
 def policy(config: Config) -> CarryPolicy:
     """Return for whom a node carries, and how much."""
     return CarryPolicy(limit=config.carry.max_mb * MEGABYTE, who=config.carry.for_)
-
-
-RESERVED = 16 * MEGABYTE
-"""Bytes of the disk that carried envelopes leave free, for own mail and the stores' logs."""
-
-
-def disk_room(root: Path) -> int:
-    """Return how many bytes carried envelopes may still take on a home's disk."""
-    return shutil.disk_usage(root).free - RESERVED
-
-
-def _carry_pass(home: Home, *, renewed: bool) -> bytes:
-    """Return what contacts are told to know this node by while it is locked; b"" when it never is.
-
-    Whoever copied the disk while the node ran locked holds the old one, so that goes.
-    """
-    if keys.kind(home.vault_key) == "none":
-        return b""
-    found = None if renewed else files.carry_pass(home.carry_pass)
-    return found or files.new_carry_pass(home.carry_pass)
 
 
 class Node(schema.Service):
@@ -228,7 +120,7 @@ class Node(schema.Service):
         """Run until the context ends; the node's clock is kept at its end."""
         vault = self._stores.vault
         lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
-        async with self.engine.running(lanes, _told(vault)):
+        async with self.engine.running(lanes, questions.told(vault)):
             yield self
 
     async def call(self, request: schema.Request) -> schema.Answer:
@@ -247,9 +139,9 @@ class Node(schema.Service):
             case schema.WaitState():
                 return await self._wait_state(request)
             case schema.GetHistory(contact=contact, limit=limit, before=before):
-                return await self._read(_history, contact, limit, before)
+                return await self._read(questions.history, contact, limit, before)
             case schema.Why(id=prefix):
-                return await self._read(_why, prefix, self._online(), self._clock.wall())
+                return await self._read(questions.why, prefix, self._online(), self._clock.wall())
             case schema.GetStatus():
                 return await self._status()
             case schema.GetPeers():
@@ -304,34 +196,34 @@ class Node(schema.Service):
                 await pairings.cancel(pairing)
                 return schema.Done()
             case schema.WriteCourier(place=place, contact=of, max_size=most):
-                known = (await self._read(_contact_row, of)).id if of else None
+                known = (await self._read(questions.contact_row, of)).id if of else None
                 done = await self.engine.couriers.write(place, contact=known, max_size=most)
                 return schema.CourierWritten(envelopes=done.envelopes, bytes=done.size)
             case schema.ReadCourier(place=place):
                 taken = await self.engine.couriers.read(place)
                 return schema.CourierRead(**taken._asdict())
             case schema.ListContacts():
-                return await self._read(_contacts, self._online())
+                return await self._read(questions.contacts, self._online())
             case schema.ContactRef(contact=name):
                 return await self._contact(name)
             case schema.RenameContact(contact=name, name=new):
-                found = await self._read(_contact_row, name)
+                found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Rename(found.id, new))
                 return await self._contact(id_text(found.account))
             case schema.RemoveContact(contact=name):
-                found = await self._read(_contact_row, name)
+                found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Remove(found.id))
                 return schema.Done()
             case schema.BlockContact(contact=name, blocked=blocked):
-                found = await self._read(_contact_row, name)
+                found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Block(found.id, blocked))
                 return await self._contact(name)
             case schema.RotateAddress(contact=name):
-                found = await self._read(_contact_row, name)
+                found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Rotate(found.id))
                 return schema.Done()
             case schema.VerifyContact(contact=name, matches=matches):
-                found = await self._read(_contact_row, name)
+                found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Verify(found.id, matches))
                 return await self._contact(name)
             case _:
@@ -351,14 +243,14 @@ class Node(schema.Service):
         return frozenset(link.device.contact for link in links if link.device is not None)
 
     async def _contact(self, name: str) -> schema.Contact:
-        return await self._read(_contact, name, self._online())
+        return await self._read(questions.contact, name, self._online())
 
     async def _free_petname(self, name: str) -> str:
         """Return a petname in its proper form. Raises InvalidInput when a contact has it."""
         if not name:
             return ""
         chosen = petname(name)
-        if await self._read(_taken, chosen):
+        if await self._read(questions.taken, chosen):
             raise InvalidInput(
                 f'"{chosen}" is already the name of a contact', hint="Choose another petname."
             )
@@ -368,7 +260,7 @@ class Node(schema.Service):
         listeners = self.engine.listeners
         with listeners.listening() as stored:
             up_to_date = 0 <= listeners.newest <= request.after
-            found = [] if up_to_date else await self._read(_events, request)
+            found = [] if up_to_date else await self._read(questions.events, request)
             if not found and request.timeout:
                 with trio.move_on_after(request.timeout):
                     async for first in stored:
@@ -384,7 +276,7 @@ class Node(schema.Service):
 
     async def _wait_state(self, request: schema.WaitState) -> schema.Message:
         with self.engine.listeners.listening() as stored:
-            message = await self._read(_message, request.id)
+            message = await self._read(questions.message, request.id)
             with trio.move_on_after(request.timeout):
                 while not (reached(message.state, request.state) or final(message.state)):
                     try:
@@ -416,64 +308,3 @@ class Node(schema.Service):
     async def _peers(self) -> schema.Peers:
         links = overview.standing(self.engine)
         return await self._read(overview.peers, links, self._clock.now().node)
-
-
-def _taken(stores: Stores, name: str) -> bool:
-    return stores.vault.contacts.by_name(name) is not None
-
-
-def _contact_row(stores: Stores, name: str) -> Any:
-    return views.find_contact(stores.vault, name)
-
-
-def _contact(stores: Stores, name: str, online: frozenset[bytes]) -> schema.Contact:
-    row = views.find_contact(stores.vault, name)
-    return views.contact(row, stores.vault, row.id in online)
-
-
-def _contacts(stores: Stores, online: frozenset[bytes]) -> schema.Contacts:
-    vault = stores.vault
-    return schema.Contacts(
-        contacts=[views.contact(row, vault, row.id in online) for row in vault.contacts.all()]
-    )
-
-
-def _message(stores: Stores, prefix: str) -> schema.Message:
-    row = views.find_message(stores.vault, prefix)
-    return views.message(row, views.petname(stores.vault, row.contact))
-
-
-def _history(stores: Stores, name: str, limit: int, before: str) -> schema.History:
-    vault = stores.vault
-    contact = views.find_contact(vault, name)
-    ref = views.find_message(vault, before).ref if before else None
-    rows = vault.messages.history(contact.id, limit, ref)
-    return schema.History(
-        messages=[
-            views.message(row, contact.name, vault.messages.missing(contact.id, row.heads))
-            for row in rows
-        ]
-    )
-
-
-def _why(stores: Stores, prefix: str, online: frozenset[bytes], now: int) -> schema.Because:
-    row = views.find_message(stores.vault, prefix)
-    return why.because(stores.vault, row, row.contact in online, now)
-
-
-def _events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
-    events = stores.vault.events
-    after = request.after if request.after >= 0 else events.acked(request.consumer)
-    found = (views.event(row, stores.vault) for row in events.after(after, request.limit))
-    return [event for event in found if event is not None]
-
-
-def _told(vault: Vault) -> list[tuple[Any, Any, str, bytes]]:
-    """Return every address a contact's device has told: (device, lane, transport, address)."""
-    told = []
-    for device, transport, addresses in vault.addresses.all():
-        row = vault.devices.get(device)
-        lane = vault.lanes.for_contact(row.contact) if row is not None else None
-        if lane is not None:
-            told += [(device, lane, transport, address) for address in addresses]
-    return told

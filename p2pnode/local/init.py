@@ -28,7 +28,7 @@ def command(
     """Make your identity: an account, this device's keys, and an encrypted store."""
     from p2pnode.cli import secrets
     from p2pnode.config import load
-    from p2pnode.node import create_home
+    from p2pnode.home import create_home
 
     if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
         raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2pnode import schema
-from p2pnode.node import RESERVED
+from p2pnode.home import RESERVED
 from p2pnode.protocol.custody import SEEN_COST, STRANGERS_SHARE
 from p2pnode.protocol.envelope import envelope_id
 from p2pnode.store import keys

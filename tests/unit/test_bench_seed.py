@@ -6,7 +6,8 @@ from pathlib import Path
 from bench.seed import fill_home
 from p2pnode import schema
 from p2pnode.config import Config, Home
-from p2pnode.node import create_home, open_node
+from p2pnode.home import create_home
+from p2pnode.node import open_node
 from p2pnode.store import keys
 from p2pnode.store.vault import Vault
 

@@ -1,0 +1,122 @@
+"""A node's home: how it is made, what shows of it, and how much room its disk has."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from p2pnode import schema
+from p2pnode.config import Home
+from p2pnode.engine.entropy import OsEntropy
+from p2pnode.errors import Denied, InvalidInput, StoreError
+from p2pnode.ids import id_text
+from p2pnode.protocol import identity
+from p2pnode.protocol.fingerprint import fingerprint, grouped, words
+from p2pnode.protocol.identity import Own
+from p2pnode.protocol.names import petname
+from p2pnode.store import files, keys
+from p2pnode.store.custody import Custody
+from p2pnode.store.vault import Vault, initialise
+
+MEGABYTE = 1_000_000
+
+
+def create_home(
+    home: Home,
+    name: str,
+    *,
+    passphrase: bytes | None,
+    key_file: Path | None = None,
+    cost: keys.Cost = keys.MODERATE,
+) -> schema.Identity:
+    """Make a home with a fresh account and device; all of it or nothing.
+
+    Without passphrase and key file the vault's key lies beside it in the clear. Raises
+    InvalidInput (the home has an identity, the name cannot be one), StoreError, Denied.
+    """
+    if home.exists:
+        raise InvalidInput(
+            "there is an identity here already",
+            why=str(home.root),
+            hint="Use it: p2pnode run, or name another place: --home",
+        )
+    name = petname(name)
+    making = home.root / f".init-{secrets.token_hex(4)}"
+    try:
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        making.mkdir(mode=0o700)
+    except PermissionError as error:
+        raise Denied("the home cannot be made", why=str(error)) from None
+    except OSError as error:
+        raise StoreError("the home cannot be made", why=str(error)) from None
+    fresh = Home(making)
+    try:
+        own = _write_home(fresh, name, passphrase, key_file, cost)
+        # The key comes last: only with it does the home count as made.
+        for old, new in (
+            (fresh.vault, home.vault),
+            (fresh.custody, home.custody),
+            (fresh.vault_key, home.vault_key),
+        ):
+            os.replace(old, new)
+        sync_directory(home.root)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return shown_identity(own)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_home(
+    home: Home, name: str, passphrase: bytes | None, key_file: Path | None, cost: keys.Cost
+) -> Own:
+    entropy = OsEntropy()
+    key = keys.create(home.vault_key, passphrase=passphrase, key_file=key_file, cost=cost)
+    account = identity.new_account(entropy)
+    own = Own(account, identity.new_device(account, entropy), name)
+    vault = Vault.create(home.vault, key)
+    try:
+        initialise(vault, own, entropy.take(32))
+    finally:
+        vault.close()
+    Custody.create(home.custody).close()
+    return own
+
+
+def shown_identity(own: Own) -> schema.Identity:
+    """Return who a node is, as its person sees it."""
+    print_ = fingerprint(own.account.public)
+    return schema.Identity(
+        name=own.name,
+        account=id_text(own.account.public),
+        device=id_text(own.device.id),
+        fingerprint=grouped(print_),
+        words=words(print_),
+    )
+
+
+RESERVED = 16 * MEGABYTE
+"""Bytes of the disk that carried envelopes leave free, for own mail and the stores' logs."""
+
+
+def disk_room(root: Path) -> int:
+    """Return how many bytes carried envelopes may still take on a home's disk."""
+    return shutil.disk_usage(root).free - RESERVED
+
+
+def carry_pass(home: Home, *, renewed: bool) -> bytes:
+    """Return what contacts are told to know this node by while it is locked; b"" when it never is.
+
+    Whoever copied the disk while the node ran locked holds the old one, so that goes.
+    """
+    if keys.kind(home.vault_key) == "none":
+        return b""
+    found = None if renewed else files.carry_pass(home.carry_pass)
+    return found or files.new_carry_pass(home.carry_pass)

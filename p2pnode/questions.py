@@ -1,0 +1,79 @@
+"""What the local API asks of the stores: each question reads, on a connection of its own."""
+
+from typing import Any
+
+from p2pnode import schema
+from p2pnode.store.records import ContactRow
+from p2pnode.store.vault import Vault
+from p2pnode.turns import views
+from p2pnode.turns.stores import Stores
+from p2pnode.turns.why import because
+
+
+def taken(stores: Stores, name: str) -> bool:
+    """Tell whether a contact has this petname."""
+    return stores.vault.contacts.by_name(name) is not None
+
+
+def contact_row(stores: Stores, name: str) -> ContactRow:
+    """Find a contact by petname or account id. Raises UnknownContact."""
+    return views.find_contact(stores.vault, name)
+
+
+def contact(stores: Stores, name: str, online: frozenset[bytes]) -> schema.Contact:
+    """Return a contact as clients see it. Raises UnknownContact."""
+    row = views.find_contact(stores.vault, name)
+    return views.contact(row, stores.vault, row.id in online)
+
+
+def contacts(stores: Stores, online: frozenset[bytes]) -> schema.Contacts:
+    """Return the address book."""
+    vault = stores.vault
+    return schema.Contacts(
+        contacts=[views.contact(row, vault, row.id in online) for row in vault.contacts.all()]
+    )
+
+
+def message(stores: Stores, prefix: str) -> schema.Message:
+    """Return a message by the beginning of its id. Raises InvalidInput."""
+    row = views.find_message(stores.vault, prefix)
+    return views.message(row, views.petname(stores.vault, row.contact))
+
+
+def history(stores: Stores, name: str, limit: int, before: str) -> schema.History:
+    """Return a page of a conversation. Raises UnknownContact, InvalidInput."""
+    vault = stores.vault
+    contact = views.find_contact(vault, name)
+    ref = views.find_message(vault, before).ref if before else None
+    rows = vault.messages.history(contact.id, limit, ref)
+    return schema.History(
+        messages=[
+            views.message(row, contact.name, vault.messages.missing(contact.id, row.heads))
+            for row in rows
+        ]
+    )
+
+
+def why(stores: Stores, prefix: str, online: frozenset[bytes], now: int) -> schema.Because:
+    """Return what happened to a message. Raises InvalidInput."""
+    row = views.find_message(stores.vault, prefix)
+    return because(stores.vault, row, row.contact in online, now)
+
+
+def events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
+    """Return stored events a consumer has not acknowledged."""
+    events = stores.vault.events
+    after = request.after if request.after >= 0 else events.acked(request.consumer)
+    found = (views.event(row, stores.vault) for row in events.after(after, request.limit))
+    return [event for event in found if event is not None]
+
+
+def told(vault: Vault) -> list[tuple[Any, Any, str, bytes]]:
+    """Return every address a contact's device has told: (device, lane, transport, address)."""
+    told = []
+    for device, transport, addresses in vault.addresses.all():
+        row = vault.devices.get(device)
+        lane = vault.lanes.for_contact(row.contact) if row is not None else None
+        if lane is not None:
+            told += [(device, lane, transport, address) for address in addresses]
+    return told
