@@ -30,6 +30,10 @@ OVERTIME = 20.0
 """Seconds one input may take."""
 
 
+Prepared = tuple[list[bytes], Callable[[bytes], object]]
+"""Samples, and the function that takes such bytes."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Something that takes foreign bytes.
@@ -39,7 +43,7 @@ class Target:
     """
 
     name: str
-    prepare: Callable[[], tuple[list[bytes], Callable[[bytes], object]]]
+    prepare: Callable[[], Prepared]
     allowed: tuple[type[Exception], ...] = (RemoteError,)
     most: int = 70_000
 

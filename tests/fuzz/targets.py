@@ -4,14 +4,14 @@ Where a parser lies behind a seal, the samples are what is sealed, and the targe
 contact, or a stranger on a link, could. The first byte of such an input chooses the moment.
 """
 
+import importlib
 import io
 import json
 import re
-import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +19,6 @@ from typing import Any, NamedTuple
 
 import trio
 import trio.testing
-from p2pnode_courier import bundle
-from p2pnode_courier.settings import CourierSettings
-from p2pnode_lan import address, discovery
-from p2pnode_lan.channel import LanChannel
-from p2pnode_lan.interfaces import Interface
-from p2pnode_lan.settings import LanSettings
 
 from p2pnode import client, config, schema
 from p2pnode.api import rpc
@@ -33,13 +27,12 @@ from p2pnode.api.http import HttpStream
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.engine.pairings import code_untrusted
 from p2pnode.errors import (
-    ChannelClosed,
     ConfigError,
     InvalidInput,
     LocalError,
     PairingFailed,
 )
-from p2pnode.protocol import content, conversation, envelope, identity, limits, names, primitives
+from p2pnode.protocol import content, conversation, envelope, identity, names, primitives
 from p2pnode.protocol.link import messages as link_messages
 from p2pnode.protocol.link import recognition
 from p2pnode.protocol.link.frames import seal_numbered
@@ -55,7 +48,7 @@ from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.wire import encode
 from p2pnode.sim import scenario
 from tests.entropy import SeededEntropy
-from tests.fuzz.fuzz import Target
+from tests.fuzz.fuzz import Prepared, Target
 from tests.link_ends import End, end, pair_keys
 from tests.pairing_scenes import EXPIRES, Scene, person, shown
 from tests.reconcile_sides import made
@@ -65,7 +58,12 @@ from tests.session_sides import Side, sides
 
 ROOT = Path(__file__).parents[2]
 
-Prepared = tuple[list[bytes], Callable[[bytes], object]]
+SETTINGS = {
+    point.name: point.load().settings_type
+    for point in entry_points(group="p2pnode.transports")
+    if (ROOT / "transports" / point.name).is_dir()
+}
+"""What the transports that are here may be told."""
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
@@ -537,79 +535,6 @@ def _reconcile_messages() -> Prepared:
     return told, reconcile_messages.decode_message_untrusted
 
 
-# Transports ----------------------------------------------------------------------------------
-
-
-def _bundles() -> Prepared:
-    parcels = [bundle.Parcel(bytes((n,)) * size, n) for n, size in enumerate(bundle.SLOTS)]
-    whole = [bundle.encode(parcels[:count]) for count in range(4)]
-
-    def read(raw: bytes) -> None:
-        found = bundle.read_untrusted(raw)
-        for parcel in found.parcels:
-            bundle.check(parcel)
-
-    return [*whole, whole[1][:5_000], whole[1] + bytes(9)], read
-
-
-def _bundle_records() -> Prepared:
-    samples, _ = _bundles()
-    return samples, bundle.record_untrusted
-
-
-def _lan_addresses() -> Prepared:
-    ips = ("10.77.0.1", "192.168.1.9", "fd77::1", "fe80::1")
-    ends = [address.Endpoint(ip_address(ip), 4_001, 2 * (ip[0] == "f")) for ip in ips]
-    rows = [address.encode(ends[:count]) for count in range(1, 5)]
-
-    def read(raw: bytes) -> None:
-        address.encode(address.decode_untrusted(raw))
-
-    return [*rows, *(bytes(one) * 2 for one in rows)], read
-
-
-def _lan_answers() -> Prepared:
-    """What multicast DNS tells: a port and texts of addresses."""
-    own = (IPv4Interface("10.77.0.1/24"), IPv6Interface("fd77::1/64"), IPv6Interface("fe80::1/64"))
-    one = Interface("eth0", 2, False, True, own)
-    other = Interface("wlan0", 3, False, True, (IPv4Interface("192.168.1.1/24"),))
-
-    def read(raw: bytes) -> None:
-        texts = raw[3:].decode(errors="replace").split("\n")
-        port = int.from_bytes(raw[1:3])
-        near = discovery.address_untrusted(texts, port, (one, other)[: 1 + raw[:1].count(1)])
-        address.decode_untrusted(near)  # what was found can be dialled
-
-    texts = b"10.77.0.2\nfe80::2%2\nfd77::2\n::ffff:10.77.0.3\nfe80::3\n10.77.0.255\n192.168.1.2"
-    return [b"\0\x10\0" + texts, b"\1\xff\xff" + texts, b"\1\0\x50fe80::2%9"], read
-
-
-def _lan_peers() -> Prepared:
-    texts = [b"10.0.0.1:4001", b"[fd77::1]:4001", b"[fe80::1%lo]:4001", b"host:1", b"::1:80"]
-    return texts, lambda raw: address.endpoint_of_text(raw.decode(errors="replace"))
-
-
-def _lan_frames() -> Prepared:
-    """A stream of bytes on a LAN channel, until it ends."""
-    frames = [(size).to_bytes(4) + bytes(size) for size in (1, 32, 2_000, 66_560)]
-    bad = [bytes(4), b"\xff" * 8, (66_561).to_bytes(4) + bytes(100), b"\0\0"]
-
-    def read(raw: bytes) -> None:
-        async def receive() -> None:
-            ours, theirs = socket.socketpair()
-            with ours, theirs:
-                theirs.setblocking(False)
-                theirs.send(raw)
-                theirs.shutdown(socket.SHUT_WR)
-                channel = LanChannel(ours)
-                while True:
-                    assert 0 < len(await channel.receive()) <= limits.MAX_FRAME
-
-        trio.run(receive)
-
-    return [*frames, *bad, frames[0] * 3 + frames[1], frames[2] + bad[1]], read
-
-
 # The local API, and files of this machine -----------------------------------------------------
 
 
@@ -745,10 +670,10 @@ def _configs() -> Prepared:
 
     def load(raw: bytes) -> None:
         path: Any = SimpleNamespace(name="config.toml", open=lambda _: io.BytesIO(raw))
-        enabled = config.load(path, {"lan", "courier"}).enabled()
-        for name, kind in (("lan", LanSettings), ("courier", CourierSettings)):
-            if name in enabled:
-                config.transport_settings(path, name, enabled[name], kind)
+        enabled = config.load(path, set(SETTINGS)).enabled()
+        for name, table in enabled.items():
+            if name in SETTINGS:
+                config.transport_settings(path, name, table, SETTINGS[name])
 
     return [text, watch, b"", text.replace(b"[", b"#"), *_endless(b"carry = ")], load
 
@@ -765,7 +690,15 @@ def _pages() -> Prepared:
     return sizes, recognition.check_size_untrusted
 
 
+def _of_transports() -> list[Target]:
+    """Return what each transport's folder brings: its `NAME_targets.py`."""
+    files = sorted(ROOT.glob("transports/*/tests/*_targets.py"))
+    found = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]
+    return [one for name in found for one in importlib.import_module(name).TARGETS]
+
+
 TARGETS = [
+    *_of_transports(),
     Target("envelope.parse", _envelopes),
     Target("session.open", _sealed_sessions),
     Target("session.header", _session_headers, most=60_000),
@@ -785,12 +718,6 @@ TARGETS = [
     Target("pairing.mutual", _mutual_scans),
     Target("reconcile.message", _reconcile_messages),
     Target("reconcile.live", _exchanges, most=17_000),
-    Target("courier.bundle", _bundles, most=1_200_000),
-    Target("courier.record", _bundle_records),
-    Target("lan.address", _lan_addresses, most=400),
-    Target("lan.answer", _lan_answers, most=2_000),
-    Target("lan.frames", _lan_frames, allowed=(ChannelClosed,), most=150_000),
-    Target("lan.peer", _lan_peers, allowed=(ValueError,), most=300),
     Target("api.rpc", _rpc, allowed=()),
     Target("api.http", _http, allowed=()),
     Target("client.http", _http_answers, allowed=(LocalError,)),
