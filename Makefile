@@ -2,15 +2,16 @@
 # make test   everything a change must pass: lint and all tests
 # make fuzz   foreign bytes against every parser, for minutes: FUZZ_SECONDS=600 make fuzz
 # make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
-# Both make their own environment from requirements.lock; as root with apt they install what the
-# system lacks, otherwise they say what is missing.
+# make month  thirty virtual days of a node nobody looks after (some minutes)
+# The first two make their own environment from requirements.lock; as root with apt they install what
+# the system lacks, otherwise they say what is missing.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz soak clean system
+.PHONY: demo test lint bench fuzz soak month clean system
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -35,6 +36,9 @@ fuzz: .venv/ready
 
 soak: .venv/ready
 	$(BIN)/python -m tests.simulation.soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
+
+month: .venv/ready
+	$(BIN)/python -m tests.simulation.month --days 30 $(if $(SEED),--seed $(SEED))
 
 bench: .venv/ready
 	@$(BIN)/python -m bench
