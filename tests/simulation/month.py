@@ -46,10 +46,13 @@ BEGAN = 1_790_000_000
 
 PEOPLE = ("ana", "bo")
 CARRY = 4_000_000
+OFF = HOUR
+"""Seconds a node is off at most."""
+
 LETTERS = 6
 """Messages each person writes on a day, about, to the shed and to the other by turns."""
 
-QUIET = 2 * HOUR
+QUIET = 4 * HOUR
 """Seconds at the end of the month in which all is well, so that what waits can come."""
 
 MOST_PAGES = 2**30
@@ -171,7 +174,7 @@ async def month(days: int, seed: int, place: Path) -> Report:
     everyone = [shed, *people]
     async with trio.open_nursery() as nursery:
         for one in everyone:
-            nursery.start_soon(one.live, 2 * HOUR)
+            nursery.start_soon(one.live, OFF)
         for one in everyone:
             await one.began.wait()
         for one, other in ((shed, people[0]), (shed, people[1]), (people[0], people[1])):
