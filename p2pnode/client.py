@@ -374,6 +374,14 @@ class Client:
         calls = b",".join(encode_call(request, at) for at, request in enumerate(requests))
         return decode_answers(requests, await self._ask(b"[" + calls + b"]"))
 
+    async def post(self, body: bytes) -> bytes:
+        """Carry out JSON-RPC as it stands: a call, or a batch of up to 256, at most 1 MiB.
+
+        Returns the answer as the daemon wrote it, an error too; b"" when there is none (of
+        notifications). Raises NoDaemon or Denied when none came, InvalidInput for no request.
+        """
+        return await self._ask(body)
+
     async def ack(self, consumer: str, event: Event) -> None:
         """Acknowledge an event and all before it."""
         await self.call(AckEvents(consumer, event.cursor))

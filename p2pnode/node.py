@@ -136,6 +136,9 @@ class Node(schema.Service):
             case schema.AckEvents(consumer=consumer, cursor=cursor):
                 await self._ask(asks.Acknowledge(consumer, Cursor(cursor)))
                 return schema.Done()
+            case schema.BeginEvents(consumer=consumer):
+                cursor, fresh = await self._ask(asks.Begin(consumer))
+                return schema.Begun(cursor=cursor, fresh=fresh)
             case schema.WaitState():
                 return await self._wait_state(request)
             case schema.GetHistory(contact=contact, limit=limit, before=before):

@@ -19,6 +19,8 @@ Page = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 Consumer = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
 """Who takes events: each consumer has its own acknowledged cursor."""
+Place = Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
+"""A cursor, as far as every language's numbers are exact; -1: the consumer's own."""
 
 MAX_TEXT = 61_440
 """Bytes of UTF-8 in one message; equals the protocol's bound (a test holds them together)."""
@@ -131,6 +133,21 @@ class OutboxStatus(Answer, frozen=True):
     oldest: float
 
 
+class ProgramStatus(Answer, frozen=True):
+    """A program that is run for events: a hook, or the desktop's notifications.
+
+    state: ready, running, retrying (the last try failed, another follows), refused (it must not be
+    run as it is; events wait). done, failed: tries since the start; skipped: events given up.
+    detail: what was wrong last, a short constant.
+    """
+
+    state: Literal["ready", "running", "retrying", "refused"]
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    detail: str = ""
+
+
 class Status(Answer, frozen=True):
     """The whole picture."""
 
@@ -149,6 +166,8 @@ class Status(Answer, frozen=True):
     rejected: dict[str, int] = {}
     """Foreign input refused since start, by reason."""
     warnings: list[str] = []
+    programs: dict[str, ProgramStatus] = {}
+    """Programs run for events, by what they are: on_message, desktop."""
 
 
 class Unlock(Asks["Done"], frozen=True):
@@ -242,7 +261,7 @@ class NextStep(Asks["PairingStep"], frozen=True):
     """Wait for the step after the `seen`-th of a pairing."""
 
     pairing: str
-    seen: int = 0
+    seen: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     timeout: Seconds = 30
 
 
@@ -443,7 +462,7 @@ class TakeEvents(Asks["Events"], frozen=True):
     """Ask for stored events after the consumer's acknowledged cursor (or after `after`)."""
 
     consumer: Consumer
-    after: int = -1
+    after: Place = -1
     limit: Page = 100
     timeout: Seconds = 0
 
@@ -472,7 +491,21 @@ class AckEvents(Asks["Done"], frozen=True):
     """Acknowledge all events up to and including a cursor."""
 
     consumer: Consumer
+    cursor: Place
+
+
+class BeginEvents(Asks["Begun"], frozen=True):
+    """Let a consumer that was never seen begin with the next event instead of the oldest. One that
+    is known stays where it is."""
+
+    consumer: Consumer
+
+
+class Begun(Answer, frozen=True):
+    """Where the consumer is now; fresh: it was not known before."""
+
     cursor: int
+    fresh: bool
 
 
 # Courier files ---------------------------------------------------------------------------------
@@ -486,7 +519,7 @@ class WriteCourier(Asks["CourierWritten"], frozen=True):
 
     place: Annotated[str, msgspec.Meta(max_length=4_096)]
     contact: Name = ""
-    max_size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_size: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
 class CourierWritten(Answer, frozen=True):
@@ -539,6 +572,7 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "courier.read": (ReadCourier, CourierRead),
     "events.take": (TakeEvents, Events),
     "events.ack": (AckEvents, Done),
+    "events.begin": (BeginEvents, Begun),
 }
 """JSON-RPC method → (request, answer)."""
 

@@ -254,6 +254,11 @@ class ScriptedNode(schema.Service):
         self._changed()
         return schema.Done()
 
+    async def _beginevents(self, ask: schema.BeginEvents) -> schema.Begun:
+        fresh = ask.consumer not in self.acked
+        cursor = self.acked.setdefault(ask.consumer, len(self.events))
+        return schema.Begun(cursor=cursor, fresh=fresh)
+
     async def _writecourier(self, ask: schema.WriteCourier) -> schema.CourierWritten:
         if ask.contact:
             self._known(ask.contact)

@@ -1,4 +1,5 @@
-"""What the local API answers over HTTP: `/v1/rpc`, `/v1/events`, `/v1/check`."""
+"""What the local API answers over HTTP: `/v1/rpc`, `/v1/events`, `/v1/check`, and what it is:
+`/v1/openrpc.json`."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from p2pnode.api import rpc, stream
 from p2pnode.api.http import HttpStream, Refusal, Request
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
+from p2pnode.openrpc import document
 from p2pnode.schema import SCHEMA, GetReady, GetStatus, Ready, Service, Status
 
 _log = logging.getLogger(__name__)
@@ -19,7 +21,12 @@ _log = logging.getLogger(__name__)
 HOSTS = frozenset({b"localhost", b"p2pnode"})
 """What Host may say. A browser behind a forwarder names another host, or a port."""
 
-PATHS = {b"/v1/rpc": b"POST", b"/v1/events": b"GET", b"/v1/check": b"GET"}
+PATHS = {
+    b"/v1/rpc": b"POST",
+    b"/v1/events": b"GET",
+    b"/v1/check": b"GET",
+    b"/v1/openrpc.json": b"GET",
+}
 """Where something is, and the one method it takes."""
 
 
@@ -73,6 +80,9 @@ class Conversation:
         self.state = "calling"
         if request.path == b"/v1/check":
             await self._http.answer(200, await self._checked())
+            return
+        if request.path == b"/v1/openrpc.json":
+            await self._http.answer(200, document())
             return
         work = rpc.read(request.body)
         if not work.waits:

@@ -14,18 +14,21 @@ import msgspec
 
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
+from p2pnode.openrpc import (
+    DISCOVER,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    LOCAL_ERROR,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    ErrorData,
+    document,
+)
 from p2pnode.schema import METHODS, UNREADABLE, Answer, Diagnose, Request, Send, Service, Unlock
 
 MAX_BATCH = 256
 """Calls in one batch."""
-
-PARSE_ERROR = -32700
-INVALID_REQUEST = -32600
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
-INTERNAL_ERROR = -32603
-LOCAL_ERROR = -32000
-"""A `LocalError`: message is what happened; data has code, why and hint."""
 
 Number = int | float | str | None
 """What a client may number its calls with."""
@@ -40,14 +43,6 @@ class Call(msgspec.Struct, frozen=True):
     method: str
     params: msgspec.Raw = msgspec.Raw(b"{}")
     id: Number | msgspec.UnsetType = msgspec.UNSET
-
-
-class ErrorData(msgspec.Struct, frozen=True):
-    """What a client needs to raise the same `LocalError`, or to tell its person."""
-
-    code: str
-    why: str = ""
-    hint: str = ""
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -77,9 +72,10 @@ class Success(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 _decode_call: Callable[[Any], Call] = msgspec.json.Decoder(Call).decode
 _decode_batch: Callable[[Any], list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_params = {
+_decode_params: dict[str, Callable[[Any], Request]] = {
     method: msgspec.json.Decoder(request).decode for method, (request, _) in METHODS.items()
 }
+_decode_params[DISCOVER] = msgspec.json.Decoder(Request).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +133,15 @@ def _job(raw: bytes | msgspec.Raw) -> Job | bytes:
         told = _failure(_shown(call.id), METHOD_NOT_FOUND, "no such method", hint="See docs/api.md")
         return b"" if call.id is msgspec.UNSET else told
     try:
-        return Job(call.id, call.method, decode(call.params))
+        request = decode(call.params)
     except UNREADABLE as error:
         told = _failure(_shown(call.id), INVALID_PARAMS, "wrong parameters", why=str(error))
         return b"" if call.id is msgspec.UNSET else told
+    if call.method == DISCOVER:  # needs no node
+        if call.id is msgspec.UNSET:
+            return b""
+        return _encode(Success(call.id, msgspec.Raw(document())))
+    return Job(call.id, call.method, request)
 
 
 async def carry_out(service: Service, work: Work) -> bytes | None:

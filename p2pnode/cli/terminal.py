@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2pnode.config import Home, find_home
 from p2pnode.errors import InvalidInput, LocalError
+from p2pnode.lines import as_json
 
 if TYPE_CHECKING:
     from p2pnode.client import BlockingClient
@@ -26,10 +27,6 @@ _ESCAPES = re.compile(
 )
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners: Persian words and many emoji need them; they hide nothing on their own."""
-
-_NOT_IN_JSON = re.compile(
-    "[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
 
 
 def clean(text: str) -> str:
@@ -57,10 +54,6 @@ def _shown(char: str) -> str:
     if category == "Cs":
         return "\ufffd"
     return "" if category in {"Cc", "Cf"} and char not in _JOINERS else char
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
 
 
 class Terminal:
@@ -128,15 +121,6 @@ class Terminal:
         else:
             sys.stderr.write(f"p2pnode: {clean(str(error))}\n")
         sys.stderr.flush()
-
-
-def as_json(value: "Answer | dict[str, Any]") -> str:
-    """Return one line of JSON with `schema`, free of characters a terminal would act on."""
-    import msgspec
-
-    if isinstance(value, dict):
-        value = {"schema": 1, **value}
-    return _NOT_IN_JSON.sub(_escaped, msgspec.json.encode(value).decode())
 
 
 def read_stdin(limit: int) -> str:

@@ -25,6 +25,7 @@ VERBS = {
     "peers": ("p2pnode.cli.peers", "Tell who is here, who was met, what waits for them."),
     "unlock": ("p2pnode.cli.unlock", "Open the vault of a node that only carries."),
     "why": ("p2pnode.cli.why", "Tell where a message is, and why."),
+    "rpc": ("p2pnode.cli.rpc", "Speak JSON-RPC on stdin and stdout, for bots."),
     "completion": ("p2pnode.cli.completion", "Print a shell's completion script."),
     "version": ("p2pnode.cli.version", "Print the version."),
 }

@@ -43,6 +43,15 @@ class Events(Table):
             (consumer, cursor),
         )
 
+    def begin(self, consumer: str) -> bool:
+        """Put a consumer that is not known at the newest event; return whether that was so."""
+        return bool(
+            self._db.change(
+                "INSERT INTO consumers (consumer, cursor) VALUES (?,?) ON CONFLICT DO NOTHING",
+                (consumer, self.last()),
+            )
+        )
+
     def last(self) -> Cursor:
         """Return the cursor of the newest event there ever was; 0 before the first."""
         found = self._db.value("SELECT seq FROM sqlite_sequence WHERE name='events'")

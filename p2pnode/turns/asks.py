@@ -370,6 +370,13 @@ class Acknowledge:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """A consumer wants events from now on, if it is new. Answers (its cursor, whether it is)."""
+
+    consumer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Upkeep:
     """Time has passed: expire what is over, keep the clock.
 
@@ -437,6 +444,7 @@ Ask = (
     | GetLane
     | Verify
     | Acknowledge
+    | Begin
     | Upkeep
     | SavePrivate
     | LoadPrivate

@@ -75,6 +75,7 @@ TURNS: dict[type, Turn] = {
     asks.GetLane: lambda s, a, n, e: links.lane(s, a),
     asks.Verify: lambda s, a, n, e: contacts.verify(s, a, n),
     asks.Acknowledge: lambda s, a, n, e: private.acknowledge(s, a),
+    asks.Begin: lambda s, a, n, e: private.begin(s, a),
     asks.SavePrivate: lambda s, a, n, e: private.save(s, a),
     asks.LoadPrivate: lambda s, a, n, e: private.load(s, a),
     asks.Upkeep: lambda s, a, n, e: upkeep.upkeep(s, a, n),

@@ -1,6 +1,6 @@
 """Small durable facts: what transports keep, and how far consumers have read."""
 
-from p2pnode.turns.asks import Acknowledge, LoadPrivate, SavePrivate
+from p2pnode.turns.asks import Acknowledge, Begin, LoadPrivate, SavePrivate
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.stores import Stores
 
@@ -12,6 +12,13 @@ def acknowledge(stores: Stores, ask: Acknowledge) -> Decision:
     if cursor > events.acked(ask.consumer):
         events.ack(ask.consumer, cursor)
     return Decision()
+
+
+def begin(stores: Stores, ask: Begin) -> Decision:
+    """Put a consumer that is not known at the newest event."""
+    events = stores.vault.events
+    fresh = events.begin(ask.consumer)
+    return Decision((events.acked(ask.consumer), fresh))
 
 
 def save(stores: Stores, ask: SavePrivate) -> Decision:

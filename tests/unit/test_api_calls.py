@@ -32,6 +32,7 @@ REQUESTS = [
     schema.Why(id="s000"),
     schema.TakeEvents(consumer="x"),
     schema.AckEvents(consumer="x", cursor=1),
+    schema.BeginEvents(consumer="new"),
     schema.WriteCourier(place="/media/stick", contact="bo", max_size=10),
     schema.ReadCourier(place="/media/stick"),
     schema.ShowCode(),
