@@ -89,9 +89,7 @@ def describe() -> dict[str, Any]:
 def _shapes() -> dict[str, Any]:
     """Return every named shape that a call or an answer has."""
     kinds = [kind for both in METHODS.values() for kind in both]
-    _, found = msgspec.json.schema_components(
-        [*kinds, Event, ErrorData], ref_template=_REFERENCE
-    )
+    _, found = msgspec.json.schema_components([*kinds, Event, ErrorData], ref_template=_REFERENCE)
     answers = {kind.__name__ for kind in _below(Answer)} | {ErrorData.__name__}
     for name, shape in found.items():
         shape["description"] = inspect.cleandoc(shape.get("description", ""))
@@ -103,7 +101,7 @@ def _shapes() -> dict[str, Any]:
     return found
 
 
-def _below(kind: type) -> Iterator[type]:
+def _below(kind: type[Answer]) -> Iterator[type[Answer]]:
     for one in kind.__subclasses__():
         yield one
         yield from _below(one)
@@ -160,11 +158,9 @@ def _codes(number: int) -> dict[str, Any]:
 
 
 def _tree() -> list[type[errors.LocalError]]:
-    """Return LocalError and every kind of it on its page; plug-ins' own are not ours to describe."""
+    """Return LocalError and all its kinds in `errors`; those of plug-ins are not described."""
     return [
         kind
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.LocalError)
     ]
-
-

@@ -59,9 +59,24 @@ def command(
         raise InvalidInput("--consumer and --new go with --events")
     import trio
 
+    _check_consumer(consumer or "rpc")
     bridge = Bridge(terminal.home.socket, (consumer or "rpc") if events else None, new=new)
     with _single_errors():
         trio.run(bridge.run)
+
+
+def _check_consumer(name: str) -> None:
+    """Raise InvalidInput for a name that no consumer can have."""
+    import msgspec
+
+    from p2pnode.schema import Consumer
+
+    try:
+        msgspec.convert(name, Consumer)
+    except msgspec.ValidationError:
+        raise InvalidInput(
+            "this cannot be a consumer's name", hint="Use 1 to 64 letters, digits, dots, dashes, _"
+        ) from None
 
 
 def _shown(terminal: Terminal, document: bytes) -> str:

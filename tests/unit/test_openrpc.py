@@ -2,7 +2,6 @@
 inside for any input it allows."""
 
 import json
-import subprocess
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -142,10 +141,10 @@ async def test_it_is_served_by_http_by_call_and_without_a_daemon(tmp_path):
         note = {"jsonrpc": "2.0", "method": DISCOVER}
         assert await api.rpc(note) is None
         assert (await api.call(DISCOVER, more=1))["code"] == -32602
-    done = subprocess.run(
+    done = await trio.run_process(
         [sys.executable, "-m", "p2pnode", "--home", tmp_path / "none", "rpc", "--schema"],
-        capture_output=True,
-        check=True,
+        capture_stdout=True,
+        capture_stderr=True,
     )
     assert json.loads(done.stdout) == TOLD
     assert done.stderr == b""
@@ -197,7 +196,7 @@ KINDS = st.sampled_from([one for one in TOLD["methods"] if one["params"]])
 
 @st.composite
 def calls(draw):
-    """Return a method and parameters its description allows, names and ids that exist among them."""
+    """Return a method and parameters its description allows, some of them names that exist."""
     method = draw(KINDS)
     params = {}
     for one in method["params"]:
@@ -212,7 +211,10 @@ def calls(draw):
                 "before": st.just("MESSAGE"),
                 "uri": st.just("URI"),
             }.get(one["name"], st.nothing())
-            params[one["name"]] = draw(known | values(one["schema"]))
+            others = values(one["schema"])
+            if one["name"] == "place":  # no file of this machine is for this test to write
+                others = others.map(lambda text: text.replace("/", ""))
+            params[one["name"]] = draw(known | others)
     return method["name"], params
 
 
@@ -228,8 +230,6 @@ def test_whatever_the_description_allows_never_ends_in_a_defect(asked):
             shown = await ana("pair.show")
             real = {"MESSAGE": sent["id"], "PAIRING": shown["pairing"], "URI": shown["uri"]}
             for method, params in asked:
-                if params.get("place") not in (None, "/proc/nowhere"):
-                    params = params | {"place": params["place"].replace("/", "")}
                 await ana(method, **{k: real.get(v, v) for k, v in params.items()})
             await ana("node.status")
 
