@@ -136,6 +136,28 @@ class Log(msgspec.Struct, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Hooks(msgspec.Struct, frozen=True):
+    """[hooks]: on_message is the program run for every message that comes, with its arguments; it
+    gets the message on stdin, and timeout seconds. Nothing is run by default."""
+
+    on_message: Annotated[list[str], msgspec.Meta(max_length=64)] = []
+    timeout: Annotated[float, msgspec.Meta(ge=1, le=3_600)] = 60
+
+    def __post_init__(self) -> None:
+        if self.on_message and not self.on_message[0].startswith("/"):
+            raise ValueError("on_message must begin with the absolute path of a program")
+        if any("\0" in word for word in self.on_message):
+            raise ValueError("on_message must not hold the character NUL")
+
+
+class Notify(msgspec.Struct, frozen=True):
+    """[notify]: desktop notifications; auto: where notify-send and a session bus are. preview:
+    show who wrote what, instead of the mere fact."""
+
+    desktop: Literal["auto"] | bool = "auto"
+    preview: bool = False
+
+
 class Config(msgspec.Struct, frozen=True):
     """config.toml as a whole; every setting has a default, so the file may be absent.
 
@@ -148,6 +170,8 @@ class Config(msgspec.Struct, frozen=True):
     carry: Carry = Carry()
     privacy: Privacy = Privacy()
     log: Log = Log()
+    hooks: Hooks = Hooks()
+    notify: Notify = Notify()
 
     def enabled(self) -> dict[str, dict[str, Any]]:
         """Return the transports that shall run, each with its raw table."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from p2pnode.api.server import serve
+from p2pnode.automation.service import automated
 from p2pnode.config import Config, Home
 from p2pnode.engine.dialer import either
 from p2pnode.errors import (
@@ -73,10 +74,13 @@ async def _serve(
                 gate.service = None
         if not stopping.is_set():
             passphrase, key_file = gate.secret if locked else (passphrase, key_file)
-            async with open_node(
-                home, config, passphrase=passphrase, key_file=key_file, renewed=locked
-            ) as node:
-                gate.open(node)
+            async with (
+                open_node(
+                    home, config, passphrase=passphrase, key_file=key_file, renewed=locked
+                ) as node,
+                automated(node, config, home.root) as service,
+            ):
+                gate.open(service)
                 if not locked:
                     await nursery.start(_serve_api, gate, home, stopping)
                 nursery.start_soon(_announce, gate, talk, began)

@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import settings
 
+os.environ.pop("DBUS_SESSION_BUS_ADDRESS", None)  # no daemon of a test speaks to this desktop
+
 settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
 

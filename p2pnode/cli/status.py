@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 KINDS = {"pairing": "a pairing", "stranger": "a stranger", "friend": "a friend"}
 """What a link without a petname is called."""
 
+PROGRAMS = {"on_message": "hook on_message", "desktop": "desktop notifications"}
+"""What a program run for events is called."""
+
 
 @click.command("status")
 @flags
@@ -64,6 +67,13 @@ def _lines(status: "Status") -> list[str]:
         lines.append(f"link: {whom} over {place} for {ago(link.age)}{moved}{left}{locked}")
     for what, count in status.courier.items():
         lines.append(f"courier: {clean(what)} under way, {count} envelopes so far")
+    for name, one in sorted(status.programs.items()):
+        lost = f", {one.skipped} messages skipped" if one.skipped else ""
+        tries = f", {one.failed} failed{lost}" if one.failed else ""
+        last = f" ({clean(one.detail)})" if one.detail else ""
+        lines.append(
+            f"{PROGRAMS.get(name, clean(name))}: {one.state}, {one.done} done{tries}{last}"
+        )
     if status.rejected:
         count = sum(status.rejected.values())
         reasons = ", ".join(f"{clean(k)} {n}" for k, n in sorted(status.rejected.items()))

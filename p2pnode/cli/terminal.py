@@ -1,59 +1,18 @@
-"""What the command line says and asks: data on stdout, talk on stderr, nothing that can lie.
-
-Texts and names come from other people. Before they are shown, everything that could move the
-cursor, recolour, reorder or hide text is taken out; in JSON it is escaped instead, so that scripts
-get what was written.
-"""
+"""What the command line says and asks: data on stdout, talk on stderr, nothing that can lie."""
 
 import os
-import re
 import sys
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from p2pnode.config import Home, find_home
 from p2pnode.errors import InvalidInput, LocalError
-from p2pnode.lines import as_json
+from p2pnode.lines import as_json, clean, clean_lines
 
 if TYPE_CHECKING:
     from p2pnode.client import BlockingClient
     from p2pnode.schema import Answer
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
-    r"|\x9b[0-?]*[ -/]*[@-~]?"  # the same with its one-byte introducer
-    r"|[\x1b\x9d\x90\x98\x9e\x9f][\]PX^_]?[^\x07\x1b\x9c\n]{0,4096}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
-    r"|\x1b[ -/]*[0-~]?"
-)
-_JOINERS = "\u200c\u200d"
-"""Zero-width joiners: Persian words and many emoji need them; they hide nothing on their own."""
-
-
-def clean(text: str) -> str:
-    """Return text on one line, without anything that is not plainly visible."""
-    return clean_lines(text).replace("\n", " ")
-
-
-def clean_lines(text: str, *, indent: str = "") -> str:
-    """Return text without control, format and unpaired characters; its own lines are kept.
-
-    indent: put before each line after the first, so that no line of a message can pass for
-    another person's.
-    """
-    found = _ESCAPES.sub("", text.replace("\r\n", "\n"))
-    shown = "".join(_shown(char) for char in found)
-    return shown.replace("\n", "\n" + indent)
-
-
-def _shown(char: str) -> str:
-    if char in "\n\u2028\u2029":
-        return "\n"
-    if char == "\t":
-        return " "
-    category = unicodedata.category(char)
-    if category == "Cs":
-        return "\ufffd"
-    return "" if category in {"Cc", "Cf"} and char not in _JOINERS else char
+__all__ = ["Terminal", "ago", "clean", "clean_lines", "moment", "read_stdin"]
 
 
 class Terminal:

@@ -45,6 +45,7 @@ def command(context: click.Context) -> None:
 
 def _without_daemon(terminal: Terminal) -> Diagnosis:
     from p2pnode import diagnosis, plugins
+    from p2pnode.automation.hooks import look
     from p2pnode.config import load
 
     home = terminal.home
@@ -68,5 +69,6 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
     )
     loaded = plugins.load(home.config, config.enabled())
     found += diagnosis.settings(config)
+    found += look(config.hooks)
     found += trio.run(diagnosis.transports, [(one.name, one) for one in loaded])
     return Diagnosis(findings=found)

@@ -1,0 +1,1 @@
+"""What the daemon does by itself when something happens: hooks, desktop notifications."""
