@@ -1,0 +1,109 @@
+"""A hook and notifications of a real daemon, through kills and restarts."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.daemons import PATIENCE, Daemon, by_hand, delivered, homes, pair
+
+CANARY = "canary-5d1e"
+HOOK = """#!/bin/sh
+message=$(cat)
+printf '%s\\n' "$message" >> "$1/given"
+case "$message" in
+*wait*) mkdir "$1/waited" 2>/dev/null && { echo $$ > "$1/pid"; exec sleep 1000; };;
+*bad*) exit 9;;
+esac
+exit 0
+"""
+
+
+def until(true) -> None:
+    """Wait for what happens in another process; it gives no event."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def given(place: Path) -> list[str]:
+    """Return the texts the hook was given so far."""
+    file = place / "given"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line)["text"] for line in lines]
+
+
+def waiting(place: Path) -> int:
+    """Wait until the hook hangs; return its process id."""
+    until(lambda: (place / "pid").exists() and (place / "pid").read_text().strip())
+    pid = int((place / "pid").read_text())
+    (place / "pid").unlink()
+    return pid
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_hook_loses_nothing_and_nothing_outlives_the_daemon(tmp_path, monkeypatch):
+    hook = tmp_path / "hook"
+    hook.write_text(HOOK)
+    hook.chmod(0o700)
+    screen = tmp_path / "screen"
+    (tmp_path / "bin").mkdir()
+    notify = tmp_path / "bin" / "notify-send"
+    notify.write_text(f'#!/bin/sh\necho "$*" >> {screen}\n')
+    notify.chmod(0o700)
+    ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo")
+    with homes(ana, bo):
+        by_hand(ana, bo)
+        ana.start()
+        bo.start()
+        pair(ana, bo)
+        delivered(ana, [ana.lines("send", "bo", f"{CANARY} before the hook")[0]["id"]])
+        assert bo.lines("status")[0]["programs"] == {}
+        bo.end()
+        with bo.home.config.open("a") as settings:
+            settings.write(f'[hooks]\non_message = ["{hook}", "{tmp_path}"]\n')
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+        bo.start()
+
+        sent = [f"{CANARY} one", f"{CANARY} wait", f"{CANARY} two"]
+        for text in sent:
+            ana.cli("send", "bo", text)
+        pid = waiting(tmp_path)
+        assert given(tmp_path) == sent[:2]
+        assert bo.lines("status")[0]["programs"]["on_message"]["state"] == "running"
+        assert bo.end() == 0
+        assert not alive(pid), "it ended with its daemon"
+        bo.start()
+        until(lambda: len(given(tmp_path)) == 4)
+        assert given(tmp_path)[2:] == sent[1:], "what was cut off comes again"
+
+        (tmp_path / "waited").rmdir()
+        ana.cli("send", "bo", f"{CANARY} wait again")
+        pid = waiting(tmp_path)
+        bo.kill()
+        os.kill(pid, signal.SIGKILL)  # nobody was left to do it
+        ana.cli("send", "bo", f"{CANARY} bad")
+        bo.start()
+        until(lambda: len(given(tmp_path)) >= 7)
+        assert given(tmp_path)[4:7] == [f"{CANARY} wait again"] * 2 + [f"{CANARY} bad"]
+        until(lambda: bo.lines("status")[0]["programs"]["on_message"]["state"] == "retrying")
+        assert "hook on_message: retrying, 1 done, 1 failed (it ended with 9)" in bo.cli("status")
+        assert "WARN hooks" in bo.cli("doctor")
+
+        until(lambda: screen.exists() and "A message has come" in screen.read_text())
+        assert "desktop" in bo.lines("status")[0]["programs"]
+        for silent in (screen, bo.log):
+            assert CANARY not in silent.read_text()
+        assert "it ended with 9" in bo.log.read_text()
+        bo.end()
+        assert "its program may be run" in bo.cli("doctor")
