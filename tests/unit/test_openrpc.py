@@ -4,6 +4,7 @@ inside for any input it allows."""
 import json
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import trio
@@ -105,6 +106,8 @@ def test_the_description_is_complete_and_refers_to_nothing_that_is_not_there():
         assert shape["description"], name
     codes = TOLD["components"]["errors"]["local"]["x-codes"]
     assert {one.code for one in vars(errors).values() if hasattr(one, "exit_code")} == set(codes)
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    assert {name for name in METHODS if f"`{name}`" not in page} == set()
     assert "\\A" not in json.dumps(TOLD), "patterns are those of ECMA 262"
 
 
