@@ -244,7 +244,14 @@ def forbidden(path: Path) -> Denied:
 
 
 class BlockingClient:
-    """A client that blocks: one call at a time, one stream kept open. Not for several threads."""
+    """A client that blocks: one call at a time, one stream kept open. Not for several threads.
+
+    path: the home's socket. patience: seconds a call waits for its answer, on top of what the
+    request itself waits for.
+
+    with BlockingClient(find_home().socket) as client:
+        sent = client.call(schema.Send(to="bo", text="hello"))
+    """
 
     def __init__(self, path: Path, *, patience: float = PATIENCE) -> None:
         self._path = path
@@ -270,7 +277,11 @@ class BlockingClient:
             self._socket = None
 
     def call(self, request: Asks[A]) -> A:
-        """Return the answer to a request. Raises the node's LocalError, NoDaemon or Denied."""
+        """Return the answer to a request, of the type that belongs to it.
+
+        Raises the LocalError the node raised; NoDaemon when none answers in time, or it went away
+        (the request may then have been carried out, or not); Denied.
+        """
         waits = float(getattr(request, "timeout", 0.0))
         raw = self._ask(encode_call(request, 0), waits + self._patience)
         return decode_answer(request, raw)
@@ -334,7 +345,9 @@ def _alive(stream: socket.socket) -> bool:
 class Client:
     """A client for trio. Calls may run concurrently; each takes a stream of its own.
 
-    async with Client(home.socket) as client:
+    path: the home's socket. Up to eight streams are kept open between calls.
+
+    async with Client(find_home().socket) as client:
         sent = await client.call(schema.Send(to="bo", text="hello"))
     """
 
@@ -358,16 +371,19 @@ class Client:
         self._idle.clear()
 
     async def call(self, request: Asks[A]) -> A:
-        """Return the answer to a request. Raises the node's LocalError, NoDaemon or Denied.
+        """Return the answer to a request, of the type that belongs to it.
 
-        Waits without end; bound it with `trio.fail_after`.
+        Raises the LocalError the node raised; NoDaemon when none runs, or it went away (the request
+        may then have been carried out, or not); Denied. Waits without end: bound it with
+        `trio.fail_after`; a call that is cancelled may have been carried out as well.
         """
         return decode_answer(request, await self._ask(encode_call(request, 0)))
 
     async def batch(self, requests: Sequence[Request]) -> list[Answer | LocalError]:
         """Carry out up to 256 requests at once: the node may put them into one commit.
 
-        Answers come in the same order; a LocalError stands where a request failed.
+        Answers come in the same order; a LocalError stands where a request failed. Raises NoDaemon,
+        Denied, InvalidInput (more than 256, or over 1 MiB).
         """
         if not requests:
             return []
@@ -383,12 +399,17 @@ class Client:
         return await self._ask(body)
 
     async def ack(self, consumer: str, event: Event) -> None:
-        """Acknowledge an event and all before it."""
+        """Acknowledge an event and all before it: the consumer will not get them again."""
         await self.call(AckEvents(consumer, event.cursor))
 
     @asynccontextmanager
     async def events(self, consumer: str, after: int = -1) -> AsyncIterator["EventStream"]:
-        """Open the stream of events after the consumer's acknowledged cursor (or `after`)."""
+        """Open the stream of events after the consumer's acknowledged cursor (or `after`).
+
+        Gives an EventStream. What was not acknowledged comes again in the next stream; a consumer
+        that was never seen starts with the oldest event kept (see BeginEvents). Raises NoDaemon,
+        Denied, InvalidInput (no name for a consumer).
+        """
         import trio
 
         query = urlencode({"consumer": consumer, "after": after})
@@ -444,7 +465,11 @@ class Client:
 
 
 class EventStream:
-    """Events as they come; ends when the daemon stops. Acknowledge what you have dealt with."""
+    """Events as they come, for `async for`; ends when the daemon stops.
+
+    Acknowledge what you have dealt with. Raises NoDaemon when the daemon went without a word, and
+    the node's own error: VaultLocked where its vault is.
+    """
 
     def __init__(self, stream: "trio.SocketStream", exchange: Exchange) -> None:
         self._stream = stream

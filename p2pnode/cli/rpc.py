@@ -168,6 +168,7 @@ class Bridge:
             try:
                 if self._new:
                     await client.call(BeginEvents(consumer))
+                    self._new = False
                 async with client.events(consumer) as events:
                     await self._tell_state(client)
                     async for event in events:

@@ -18,6 +18,7 @@ class Bot:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
+        self.early: list[object] = []
 
     def say(self, *lines: object) -> None:
         """Write lines; bytes go as they are."""
@@ -29,15 +30,19 @@ class Bot:
 
     def hear(self) -> object:
         """Wait for the next line."""
+        return self.early.pop(0) if self.early else self._line()
+
+    def _line(self) -> object:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.endswith(b"\n"), (line, self.process.poll())
         return json.loads(line)
 
     def ask(self, method: str, number: object = 1, **params: object) -> object:
-        """Make a call and wait for its answer."""
+        """Make a call and wait for its answer; notifications may come before it."""
         self.say(call(method, number, **params))
-        told = self.hear()
+        while "id" not in (told := self._line()):
+            self.early.append(told)
         assert told["id"] == number
         return told.get("result") or told["error"]
 
@@ -101,6 +106,10 @@ def test_calls_batches_and_notifications(two):
         check=True,
     )
     assert json.loads(done.stdout)["error"]["data"]["code"] == "invalid-input"
+    for half in (b'{"jsonrpc":"2.0","id":1,"meth', b"x" * 2 * MAX_LINE, b""):
+        done = subprocess.run(ana.command("rpc"), input=half, capture_output=True, check=True)
+        told = [json.loads(line)["error"]["code"] for line in done.stdout.splitlines()]
+        assert told == ([-32600 if half[:1] == b"x" else -32700] if half else [])
 
 
 def test_what_waits_does_not_hold_up_the_rest_and_order_is_kept(two):
