@@ -11,6 +11,7 @@ Ended with anything but 0 it would be run again for the same message.
 import json
 import subprocess
 import sys
+import time
 
 TEXT = "I am away and will read this when I am back."
 DAY = 86_400
@@ -28,7 +29,7 @@ def main(p2pnode: str) -> int:
     )
     for line in history.stdout.splitlines():
         said = json.loads(line)
-        if said["to"] and said["text"] == TEXT and message["at"] - said["at"] < DAY:
+        if said["to"] and said["text"] == TEXT and time.time() - said["at"] < DAY:
             return 0
     return subprocess.run([p2pnode, "send", author, TEXT], check=False).returncode
 

@@ -3,8 +3,9 @@
 Usage: rpc_bot.py p2pnode [--home HOME]
 
 It starts `p2pnode rpc --events`, reads a line, writes a line. It tells the time to whoever writes
-"time", and counts what else has come. An event is acknowledged after its answer was taken, so that
-nothing goes unanswered however this ends; see docs/automation.md.
+"time" and is silent otherwise, lest two bots answer each other for ever. An event is acknowledged
+after its answer was taken, so that nothing goes unanswered however this ends; see
+docs/automation.md.
 """
 
 import json
@@ -20,7 +21,7 @@ class Lines:
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(
-            [*command, "rpc", "--events", "--consumer", CONSUMER],
+            [*command, "rpc", "--events", "--new", "--consumer", CONSUMER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,7 +57,6 @@ class Lines:
 def main(command: list[str]) -> None:
     """Answer until the bridge ends."""
     lines = Lines(command)
-    others = 0
     while (told := lines.event()) is not None:
         params = told["params"]
         assert isinstance(params, dict)
@@ -64,12 +64,8 @@ def main(command: list[str]) -> None:
             print("the daemon is", params["state"], flush=True)
             continue
         message = params["message"] if params["kind"] == "message.received" else None
-        if message is not None:
-            if message["text"].strip().casefold() == "time":
-                text = time.strftime("It is %H:%M here.")
-            else:
-                others += 1
-                text = f"You can ask me for the time. ({others} could not wait to hear that.)"
+        if message is not None and message["text"].strip().casefold() == "time":
+            text = time.strftime("It is %H:%M here.")
             answer = lines.call("message.send", to=message["from"], text=text)
             if "error" in answer:
                 print(answer["error"], file=sys.stderr)

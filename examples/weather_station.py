@@ -70,7 +70,8 @@ class Station:
             return await file.read(4_096)
 
     async def answer(self) -> None:
-        """Answer questions as they come; whatever else is written is left alone."""
+        """Answer questions as they come, also those that came while this was off."""
+        await self._client.call(schema.BeginEvents(CONSUMER))  # but none from before it ever ran
         async with self._client.events(CONSUMER) as events:
             print("listening", flush=True)
             async for event in events:

@@ -26,6 +26,8 @@ NAME = "desktop"
 
 PROGRAM = "notify-send"
 
+MISSING = "notify-send is not installed"
+
 CONSUMER = "notify.desktop"
 
 PAGE = 100
@@ -123,7 +125,7 @@ class Desktop:
         """Show a notification; return what went wrong, or an empty string."""
         path = shutil.which(PROGRAM)
         if path is None:
-            return "notify-send is not installed"
+            return MISSING
         options = ["--app-name=p2pnode", "--category=im.received", "--"]
         try:
             code = await run_program(
@@ -139,8 +141,9 @@ class Desktop:
 
 def look(settings: Notify, status: ProgramStatus) -> list[Finding]:
     """Return how notifications are, for `doctor`."""
-    if status.failed and status.detail:
+    wrong = status.detail if shutil.which(PROGRAM) else MISSING
+    if wrong:
         fix = "apt install libnotify-bin, run inside a desktop session, or [notify] desktop = false"
-        return [finding("notify", NAME, "warn", status.detail, fix)]
+        return [finding("notify", NAME, "warn", wrong, fix)]
     shown = "names and texts are shown" if settings.preview else "without names and texts"
     return [finding("notify", NAME, "pass", f"{status.done} shown, {shown}")]

@@ -60,7 +60,8 @@ def command(
     import trio
 
     _check_consumer(consumer or "rpc")
-    bridge = Bridge(terminal.home.socket, (consumer or "rpc") if events else None, new=new)
+    wanted = (consumer or "rpc") if events else None
+    bridge = Bridge(terminal.home.socket, wanted, new=new, patience=terminal.patience)
     with _single_errors():
         trio.run(bridge.run)
 
@@ -99,14 +100,16 @@ def _single_errors() -> Iterator[None]:
 
 class Bridge:
     """Lines in, lines out, and a daemon behind. consumer: whose events are told, None for none.
+    patience: seconds the daemon may take to answer at the start.
 
     Calls are carried out in the order of their lines. Lines with a call that may wait (it has a
     timeout, or takes long) are carried out beside the others, so their answers may come later.
     """
 
-    def __init__(self, socket: Path, consumer: str | None, *, new: bool) -> None:
+    def __init__(self, socket: Path, consumer: str | None, *, new: bool, patience: float) -> None:
         import trio
 
+        self._patience = patience
         self._socket = socket
         self._consumer = consumer
         self._new = new
@@ -125,7 +128,10 @@ class Bridge:
         from p2pnode.schema import GetReady
 
         async with Client(self._socket) as client:
-            await client.call(GetReady())
+            with trio.move_on_after(self._patience) as start:
+                await client.call(GetReady())
+            if start.cancelled_caught:
+                raise NoDaemon("the daemon does not answer", hint="Look at its log, or restart it")
             async with trio.open_nursery() as nursery:
                 if self._consumer is not None:
                     nursery.start_soon(self._tell_events, client, self._consumer)

@@ -409,7 +409,9 @@ async def test_a_preview_is_plain_text_and_bounded(tmp_path, screen):
     assert len(screen.read_text()) < 3_000
 
 
-async def test_a_desktop_that_does_not_answer_is_told_and_forgotten(tmp_path, screen, caplog):
+async def test_a_desktop_that_does_not_answer_is_told_and_forgotten(
+    tmp_path, screen, caplog, monkeypatch
+):
     script(tmp_path / "bin" / "notify-send", "exit 1")
     node = ScriptedNode()
     async with running(node, Config(notify=Notify(desktop=True)), tmp_path) as service:
@@ -422,5 +424,11 @@ async def test_a_desktop_that_does_not_answer_is_told_and_forgotten(tmp_path, sc
             one for one in (await service.call(schema.Diagnose())).findings if one.area == "notify"
         ]
         assert (told.result, "libnotify" in told.fix) == ("warn", True)
+        (tmp_path / "bin" / "notify-send").unlink()
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        [told] = [
+            one for one in (await service.call(schema.Diagnose())).findings if one.area == "notify"
+        ]
+        assert told.detail == "notify-send is not installed"
     assert caplog.text.count("did not take") == 1
     assert "canary" not in caplog.text

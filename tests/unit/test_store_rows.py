@@ -310,6 +310,7 @@ def test_store_traces_and_events(vault: Vault) -> None:
     contact = rows.contact("Ada")
     assert vault.events.last() == 0
     with vault.transaction():
+        assert vault.events.begin("early")
         vault.contacts.add(contact)
         ref = vault.messages.add(rows.message(contact.id))
         vault.traces.add(ref, 5, "saved", "")
@@ -324,6 +325,14 @@ def test_store_traces_and_events(vault: Vault) -> None:
         vault.events.ack("bot", 2)
         assert vault.events.prune(2) == 3
     assert vault.events.acked("bot") == 4
+    with vault.transaction():
+        assert not vault.events.begin("bot"), "one that is known stays where it is"
+        assert vault.events.begin("new"), "any other starts with what is to come"
+        assert not vault.events.begin("new")
+    with vault.transaction():
+        assert not vault.events.begin("early"), "known, though there was nothing yet"
+    assert vault.events.acked("early") == 0
+    assert (vault.events.acked("bot"), vault.events.acked("new")) == (4, 5)
     assert [row.cursor for row in vault.events.after(0, 10)] == [4, 5]
     with vault.transaction():
         vault.events.prune(0)
