@@ -61,11 +61,18 @@ def why(stores: Stores, prefix: str, online: frozenset[bytes], now: int) -> sche
 
 
 def events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
-    """Return stored events a consumer has not acknowledged."""
+    """Return stored events a consumer has not acknowledged.
+
+    None only when there are no more: events about what has been forgotten since are passed over.
+    """
     events = stores.vault.events
     after = request.after if request.after >= 0 else events.acked(request.consumer)
-    found = (views.event(row, stores.vault) for row in events.after(after, request.limit))
-    return [event for event in found if event is not None]
+    while rows := events.after(after, request.limit):
+        shown = (views.event(row, stores.vault) for row in rows)
+        if found := [event for event in shown if event is not None]:
+            return found
+        after = rows[-1].cursor
+    return []
 
 
 def told(vault: Vault) -> list[tuple[Any, Any, str, bytes]]:

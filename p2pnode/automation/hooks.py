@@ -24,7 +24,9 @@ NAME = "on_message"
 
 CONSUMER = "hooks.on_message"
 
-PAGE = 32
+DEFECT = "internal error"
+
+PAGE = 8
 """Events taken at once."""
 
 PAUSES = (5.0, 60.0)
@@ -48,11 +50,12 @@ class Hook:
         await self._consumer.begin()
         while True:
             page = await self._consumer.next(PAGE)
-            for event in page:
-                if event.kind == "message.received" and event.message is not None:
-                    await self._deal(event.message)
-                    await self._consumer.done(event)
-            await self._consumer.done(page[-1])
+            # One message a page: another may be gone from the vault once this one is dealt with.
+            come = (one for one in page if one.kind == "message.received" and one.message)
+            first = next(come, page[-1])
+            if first.kind == "message.received" and first.message is not None:
+                await self._deal(first.message)
+            await self._consumer.done(first)
 
     def look(self) -> list[Finding]:
         """Return how the hook is, for `doctor`."""
@@ -60,7 +63,7 @@ class Hook:
 
     def failed(self) -> None:
         """Note that a defect of ours ended `run`."""
-        self._note(state="refused", detail="internal error")
+        self._note(state="refused", detail=DEFECT)
 
     async def _deal(self, message: Message) -> None:
         """Give a message to the program until that went well, or it is to be skipped."""
@@ -118,6 +121,9 @@ def look(settings: Hooks, status: ProgramStatus | None = None) -> list[Finding]:
         return [finding("hooks", NAME, "fail", f"it is not run: {wrong.why}", wrong.fix)]
     if status is None:
         return [finding("hooks", NAME, "pass", "its program may be run")]
+    if status.detail == DEFECT:
+        fix = "restart the daemon, and report what its log says"
+        return [finding("hooks", NAME, "fail", f"it is not run: {DEFECT}", fix)]
     told = f"{status.done} done, {status.failed} failed tries, {status.skipped} messages skipped"
     if not status.failed:
         return [finding("hooks", NAME, "pass", told)]

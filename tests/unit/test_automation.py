@@ -315,6 +315,8 @@ async def test_a_defect_of_ours_ends_the_hook_and_nothing_else(tmp_path, monkeyp
     async with running(node, Config(hooks=Hooks(on_message=[program])), tmp_path) as service:
         node.arrive("x")
         await becomes(service, "refused", "internal error")
+        found = (await service.call(schema.Diagnose())).findings
+        assert [one.result for one in found if one.area == "hooks"] == ["fail"]
         assert (await service.send_all([schema.Send("bo", "y")]))[0].state == "queued"
     assert "ZeroDivisionError" in caplog.text
     assert "canary" not in caplog.text
