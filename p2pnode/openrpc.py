@@ -59,7 +59,7 @@ def document() -> bytes:
 
 
 def describe() -> dict[str, Any]:
-    """Return the description as plain values; about 45 kB of JSON."""
+    """Return the description as plain values; some 30 kB of JSON."""
     shapes = _shapes()
     shapes["ErrorData"]["properties"]["code"]["enum"] = sorted({one.code for one in _tree()})
     return {

@@ -124,7 +124,7 @@ def look(settings: Hooks, status: ProgramStatus | None = None) -> list[Finding]:
     if status.detail == DEFECT:
         fix = "restart the daemon, and report what its log says"
         return [finding("hooks", NAME, "fail", f"it is not run: {DEFECT}", fix)]
-    told = f"{status.done} done, {status.failed} failed tries, {status.skipped} messages skipped"
+    told = f"{status.done} done, {status.failed} failed tries, {status.skipped} skipped"
     if not status.failed:
         return [finding("hooks", NAME, "pass", told)]
     detail = f"{told}; last: {status.detail}" if status.detail else told

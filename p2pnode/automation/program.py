@@ -104,10 +104,10 @@ async def run_program(
     try:
         with suppress(ProcessLookupError, PermissionError):  # over already, or of another user
             _limit(process.pid, patience)
-        with trio.move_on_after(patience) as time:
+        with _ending(process.pid) as descriptor, trio.move_on_after(patience) as time:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_feed, process.stdin, given)
-                await _end(process.pid)
+                await trio.lowlevel.wait_readable(descriptor)
                 nursery.cancel_scope.cancel()
     finally:
         # Before it is reaped: until then its number, and so that of its group, is nobody else's.
@@ -127,7 +127,9 @@ def _limit(pid: int, patience: float) -> None:
         (resource.RLIMIT_FSIZE, MAX_FILE),
         (resource.RLIMIT_NOFILE, MAX_OPEN),
     ):
-        resource.prlimit(pid, what, (most, most))
+        _, hard = resource.prlimit(pid, what)
+        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.prlimit(pid, what, (bound, bound))
 
 
 async def _feed(stdin: trio.abc.SendStream, given: bytes) -> None:
@@ -136,14 +138,9 @@ async def _feed(stdin: trio.abc.SendStream, given: bytes) -> None:
     await stdin.aclose()
 
 
-async def _end(pid: int) -> None:
-    """Wait until a child has ended, without reaping it."""
-    with _descriptor(pid) as descriptor:
-        await trio.lowlevel.wait_readable(descriptor)
-
-
 @contextmanager
-def _descriptor(pid: int) -> Iterator[int]:
+def _ending(pid: int) -> Iterator[int]:
+    """Give a descriptor that can be read once a child has ended, which is not reaped by that."""
     descriptor = os.pidfd_open(pid)
     try:
         yield descriptor

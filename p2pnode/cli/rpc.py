@@ -168,6 +168,7 @@ class Bridge:
         """Write events as they come; look for the daemon again when it has gone."""
         import trio
 
+        from p2pnode.openrpc import EVENT
         from p2pnode.schema import BeginEvents
 
         while True:
@@ -178,7 +179,7 @@ class Bridge:
                 async with client.events(consumer) as events:
                     await self._tell_state(client)
                     async for event in events:
-                        await self._notify("event", event)
+                        await self._notify(EVENT, event)
                 state = "gone"  # the stream ended: the daemon stops
             except NoDaemon:
                 state = "gone"

@@ -68,7 +68,7 @@ def _lines(status: "Status") -> list[str]:
     for what, count in status.courier.items():
         lines.append(f"courier: {clean(what)} under way, {count} envelopes so far")
     for name, one in sorted(status.programs.items()):
-        lost = f", {one.skipped} messages skipped" if one.skipped else ""
+        lost = f", {one.skipped} skipped" if one.skipped else ""
         tries = f", {one.failed} failed{lost}" if one.failed else ""
         last = f" ({clean(one.detail)})" if one.detail else ""
         lines.append(

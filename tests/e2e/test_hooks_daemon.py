@@ -51,18 +51,25 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def test_a_hook_loses_nothing_and_nothing_outlives_the_daemon(tmp_path, monkeypatch):
-    hook = tmp_path / "hook"
+def hook_of(place: Path) -> str:
+    """Write the hook; return the settings that run it."""
+    hook = place / "hook"
     hook.write_text(HOOK)
     hook.chmod(0o700)
+    return f'[hooks]\non_message = ["{hook}", "{place}"]\n'
+
+
+def test_a_hook_loses_nothing_and_does_not_outlive_its_daemon(tmp_path, monkeypatch):
     screen = tmp_path / "screen"
     (tmp_path / "bin").mkdir()
     notify = tmp_path / "bin" / "notify-send"
     notify.write_text(f'#!/bin/sh\necho "$*" >> {screen}\n')
     notify.chmod(0o700)
-    ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo")
+    ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo", passphrase="correct horse")
     with homes(ana, bo):
         by_hand(ana, bo)
+        with ana.home.config.open("a") as settings:
+            settings.write('[privacy]\norigin = "fast"\n')
         ana.start()
         bo.start()
         pair(ana, bo)
@@ -70,7 +77,7 @@ def test_a_hook_loses_nothing_and_nothing_outlives_the_daemon(tmp_path, monkeypa
         assert bo.lines("status")[0]["programs"] == {}
         bo.end()
         with bo.home.config.open("a") as settings:
-            settings.write(f'[hooks]\non_message = ["{hook}", "{tmp_path}"]\n')
+            settings.write(hook_of(tmp_path))
         monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
         bo.start()
@@ -83,9 +90,13 @@ def test_a_hook_loses_nothing_and_nothing_outlives_the_daemon(tmp_path, monkeypa
         assert bo.lines("status")[0]["programs"]["on_message"]["state"] == "running"
         assert bo.end() == 0
         assert not alive(pid), "it ended with its daemon"
-        bo.start()
-        until(lambda: len(given(tmp_path)) == 4)
-        assert given(tmp_path)[2:] == sent[1:], "what was cut off comes again"
+        bo.start(locked=True)
+        locked = f"{CANARY} while it was locked"
+        ana.cli("send", "bo", locked, "--wait", "handed", "--timeout", "60")
+        assert bo.lines("status")[0]["programs"] == {}
+        bo.cli("unlock", *bo.secret)
+        until(lambda: len(given(tmp_path)) == 5)
+        assert given(tmp_path)[2:] == [*sent[1:], locked], "what was cut off comes again"
 
         (tmp_path / "waited").rmdir()
         ana.cli("send", "bo", f"{CANARY} wait again")
@@ -94,10 +105,12 @@ def test_a_hook_loses_nothing_and_nothing_outlives_the_daemon(tmp_path, monkeypa
         os.kill(pid, signal.SIGKILL)  # nobody was left to do it
         ana.cli("send", "bo", f"{CANARY} bad")
         bo.start()
-        until(lambda: len(given(tmp_path)) >= 7)
-        assert given(tmp_path)[4:7] == [f"{CANARY} wait again"] * 2 + [f"{CANARY} bad"]
-        until(lambda: bo.lines("status")[0]["programs"]["on_message"]["state"] == "retrying")
-        assert "hook on_message: retrying, 1 done, 1 failed (it ended with 9)" in bo.cli("status")
+        until(lambda: len(given(tmp_path)) >= 8)
+        assert given(tmp_path)[5:8] == [f"{CANARY} wait again"] * 2 + [f"{CANARY} bad"]
+        until(lambda: bo.lines("status")[0]["programs"]["on_message"]["failed"] > 0)
+        [told] = [line for line in bo.cli("status").splitlines() if line.startswith("hook")]
+        assert "1 done" in told
+        assert "(it ended with 9)" in told
         assert "WARN hooks" in bo.cli("doctor")
 
         until(lambda: screen.exists() and "A message has come" in screen.read_text())

@@ -259,7 +259,7 @@ async def test_a_hook_that_fails_is_tried_again_then_the_message_is_skipped(tmp_
             one for one in (await service.call(schema.Diagnose())).findings if one.area == "hooks"
         ]
         assert told.result == "warn"
-        assert "1 messages skipped" in told.detail
+        assert "1 skipped" in told.detail
         assert told.fix
     assert "it ended with 7" in caplog.text
     assert "canary" not in caplog.text
