@@ -65,7 +65,9 @@ def test_a_hook_loses_nothing_and_does_not_outlive_its_daemon(tmp_path, monkeypa
     notify = tmp_path / "bin" / "notify-send"
     notify.write_text(f'#!/bin/sh\necho "$*" >> {screen}\n')
     notify.chmod(0o700)
-    ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo", passphrase="correct horse")
+    ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo")
+    (tmp_path / "key").write_bytes(os.urandom(32))
+    bo.secret = ["--key-file", str(tmp_path / "key")]
     with homes(ana, bo):
         by_hand(ana, bo)
         with ana.home.config.open("a") as settings:

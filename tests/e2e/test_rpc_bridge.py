@@ -182,7 +182,9 @@ def test_events_come_until_they_are_acknowledged(two):
 
 
 def test_a_daemon_that_goes_and_comes_back_is_told(tmp_path):
-    ana = Daemon(tmp_path, "ana", passphrase="correct horse")
+    ana = Daemon(tmp_path, "ana")
+    (tmp_path / "key").write_bytes(bytes(32))
+    ana.secret = ["--key-file", str(tmp_path / "key")]
     with homes(ana):
         by_hand(ana)
         told = ana.cli("rpc", code=3)
@@ -200,7 +202,7 @@ def test_a_daemon_that_goes_and_comes_back_is_told(tmp_path):
             ana.start(locked=True)
             assert bot.hear()["params"]["state"] == "locked"
             assert bot.ask("contacts.list")["data"]["code"] == "locked"
-            assert bot.ask("node.unlock", 4, passphrase="correct horse") == {
+            assert bot.ask("node.unlock", 4, key_file=ana.secret[1]) == {
                 "done": True,
                 "schema": 1,
             }
