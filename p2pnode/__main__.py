@@ -7,6 +7,7 @@ from p2pnode.cli.verbs import group, run
 LOCAL = {
     "init": ("p2pnode.local.init", "Make your identity and its encrypted store."),
     "run": ("p2pnode.local.run", "Run the node in the foreground."),
+    "service": ("p2pnode.local.service", "Let systemd run the node, always."),
     "doctor": ("p2pnode.local.doctor", "Look at everything that could be wrong, with fixes."),
     "simulate": ("p2pnode.local.simulate", "Tell what delivery to expect, by simulation."),
 }

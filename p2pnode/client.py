@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import h11
 import msgspec
 
+from p2pnode.config import SYSTEM
 from p2pnode.errors import Denied, InvalidInput, LocalError, NoDaemon, find
 from p2pnode.schema import CALLS, UNREADABLE, A, AckEvents, Answer, Asks, Event, Request
 
@@ -221,7 +222,8 @@ def check_socket(path: Path) -> None:
         raise absent(path) from None
     except PermissionError:
         raise forbidden(path) from None
-    if os.getuid() not in {owner, 0} and owner != 0:
+    # Only root can have put the machine's socket directory where it is.
+    if os.getuid() not in {owner, 0} and owner != 0 and path != SYSTEM.socket:
         raise Denied(
             f"{path.parent} belongs to another user",
             why="who owns it could pose as the daemon",
@@ -231,11 +233,18 @@ def check_socket(path: Path) -> None:
 
 def absent(path: Path) -> NoDaemon:
     """Return the error for a socket where nobody answers."""
-    return NoDaemon(f"no daemon at {path}", hint="Start it: p2pnode run")
+    start = "sudo systemctl start p2pnode" if path == SYSTEM.socket else "p2pnode run"
+    return NoDaemon(f"no daemon at {path}", hint=f"Start it: {start}")
 
 
 def forbidden(path: Path) -> Denied:
     """Return the error for a socket that is not ours to use."""
+    if path == SYSTEM.socket:
+        return Denied(
+            f"{path} may not be opened",
+            why="only the group p2pnode may use this machine's node",
+            hint="Join it: sudo usermod -aG p2pnode $USER, then log in again",
+        )
     return Denied(
         f"{path} may not be opened",
         why="the node belongs to another user",

@@ -27,11 +27,15 @@ MAX_CONFIG = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A node's directory, and what lies where in it. `config_home`: where config.toml is, if not
-    in root."""
+    """A node's directory, and what lies where in it.
+
+    config_home: where config.toml is, if not in root. shared_run: where the socket is that a whole
+    group may use, if it is not its owner's alone.
+    """
 
     root: Path
     config_home: Path | None = None
+    shared_run: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -70,6 +74,8 @@ class Home:
         It lies in the home, or, where that path is too long for a socket, in this user's runtime
         directory under a name derived from the home's path.
         """
+        if self.shared_run is not None:
+            return self.shared_run / "api.sock"
         path = self.root / "run" / "api.sock"
         if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
             return path
@@ -78,8 +84,21 @@ class Home:
 
     @property
     def exists(self) -> bool:
-        """Whether an identity was created here; the key is the last file to appear."""
-        return self.vault_key.exists()
+        """Whether an identity was created here; the key is the last file to appear. What this user
+        may not look into is somebody's."""
+        try:
+            return self.vault_key.exists()
+        except PermissionError:
+            return True
+
+    @property
+    def shared(self) -> bool:
+        """Whether a group may use the local API, and not its owner alone."""
+        return self.shared_run is not None
+
+
+SYSTEM = Home(Path("/var/lib/p2pnode"), Path("/etc/p2pnode"), Path("/run/p2pnode"))
+"""The home of the machine's own node, which runs as the user p2pnode."""
 
 
 def runtime_directory() -> Path:
@@ -94,17 +113,22 @@ def runtime_directory() -> Path:
     return usual if usual.is_dir() else Path("/tmp")  # noqa: S108
 
 
-def find_home(named: str | None = None) -> Home:
-    """Return the home: `named` (--home), else P2PNODE_HOME, else the XDG directories."""
+def find_home(named: str | None = None, *, own: bool = False) -> Home:
+    """Return the home: `named` (--home), else P2PNODE_HOME, else the XDG directories.
+
+    Whoever has no identity there uses the machine's node, if it has one; own: never that.
+    """
     chosen = named or os.environ.get("P2PNODE_HOME")
     if chosen:
-        return Home(Path(os.path.abspath(os.path.expanduser(chosen))))
+        root = Path(os.path.abspath(os.path.expanduser(chosen)))
+        return SYSTEM if root == SYSTEM.root else Home(root)
     import platformdirs
 
-    return Home(
+    mine = Home(
         platformdirs.user_data_path("p2pnode", appauthor=False),
         platformdirs.user_config_path("p2pnode", appauthor=False),
     )
+    return mine if own or mine.exists or not SYSTEM.root.is_dir() else SYSTEM
 
 
 class Node(msgspec.Struct, frozen=True):

@@ -1,11 +1,12 @@
 """The process around a node: lock, signals, logging, API."""
 
+import ctypes
 import fcntl
+import gc
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
 import trio
 
@@ -13,18 +14,13 @@ from p2pnode.api.server import serve
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Home
 from p2pnode.engine.dialer import either
-from p2pnode.errors import (
-    Denied,
-    HomeInUse,
-    InvalidInput,
-    LocalError,
-    StoreError,
-    WrongPassphrase,
-)
+from p2pnode.errors import Denied, HomeInUse, LocalError, StoreError, WrongPassphrase
+from p2pnode.gate import Gate
 from p2pnode.locked import open_locked
 from p2pnode.logs import log_to_stderr
 from p2pnode.node import open_node
-from p2pnode.schema import Answer, Done, GetReady, GetStatus, Request, Send, Service, Status, Unlock
+from p2pnode.schema import GetReady, GetStatus, Service, Status
+from p2pnode.service.notify import Notifier
 from p2pnode.store import keys
 
 FIRST_LOOK = 5.0
@@ -33,118 +29,96 @@ FIRST_LOOK = 5.0
 ENDING = 2.0
 """Seconds the node may take to end after a signal; what is acknowledged is durable anyway."""
 
-WRONG_PAUSE = 2.0
-"""Seconds a wrong passphrase costs beyond the work of trying it."""
+REPORT_EVERY = 30.0
+"""Seconds between two looks at what the service manager is shown."""
 
 Talk = Callable[[str], None]
 
 
 def run(
-    home: Home, config: Config, *, passphrase: bytes | None, key_file: Path | None, talk: Talk
+    home: Home,
+    config: Config,
+    secret: keys.Secret | None,
+    talk: Talk,
+    *,
+    else_locked: bool = False,
 ) -> None:
     """Run the node of a home until SIGTERM or SIGINT.
 
-    Without the secret its vault needs it carries only, until a client unlocks it. Raises HomeInUse,
-    WrongPassphrase, StoreError, ConfigError, Denied.
+    Without the secret its vault needs it carries only, until a client unlocks it; else_locked: also
+    when the secret is wrong. It is forgotten once it was used. Raises HomeInUse, WrongPassphrase,
+    StoreError, ConfigError, Denied.
     """
     os.umask(0o077)
     log_to_stderr(config.log.level)
-    with home_lock(home):
+    check_owner(home)
+    notifier = Notifier.taken_from(os.environ)
+    with home_lock(home), closing(notifier):
         try:
-            trio.run(_serve, home, config, passphrase, key_file, talk)
+            trio.run(_serve, home, config, secret, talk, notifier, else_locked)
         except* LocalError as group:
             raise _first(group) from None
 
 
 async def _serve(
-    home: Home, config: Config, passphrase: bytes | None, key_file: Path | None, talk: Talk
+    home: Home,
+    config: Config,
+    secret: keys.Secret | None,
+    talk: Talk,
+    notifier: Notifier,
+    else_locked: bool,
 ) -> None:
     stopping = trio.Event()
     gate = Gate(home)
     began = trio.current_time()
+    locked = secret is None and keys.kind(home.vault_key) != "none"
+    first, renewed = True, False
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, stopping)
-        locked = keys.kind(home.vault_key) != "none" and passphrase is None and key_file is None
-        if locked:
-            async with open_locked(home, config) as carrier:
-                gate.service = carrier
-                await nursery.start(_serve_api, gate, home, stopping)
-                nursery.start_soon(_announce, gate, talk, began)
-                await either(stopping, gate.opened)
-                gate.service = None
-        if not stopping.is_set():
-            passphrase, key_file = gate.secret if locked else (passphrase, key_file)
-            async with (
-                open_node(
-                    home, config, passphrase=passphrase, key_file=key_file, renewed=locked
-                ) as node,
-                automated(node, config, home.root) as service,
-            ):
-                gate.open(service)
-                if not locked:
+        nursery.start_soon(notifier.keep_alive)
+        if not locked:
+            try:
+                await gate.unlock_with(secret or keys.Secret())
+            except WrongPassphrase as error:
+                if not else_locked:
+                    raise
+                talk(f"! {error.what}; it stays locked until: p2pnode unlock")
+                locked = True
+        while not stopping.is_set():
+            key = None if locked else gate.take_key()
+            async with _standing(home, config, key, renewed=renewed) as service:
+                del key
+                gate.open(service, locked=locked)
+                if first:
                     await nursery.start(_serve_api, gate, home, stopping)
+                    notifier.ready()
+                    nursery.start_soon(_report, gate, notifier)
+                    first = False
                 nursery.start_soon(_announce, gate, talk, began)
-                await stopping.wait()
-                nursery.cancel_scope.deadline = trio.current_time() + ENDING
+                await either(stopping, gate.turned)
+                if stopping.is_set():
+                    notifier.stopping()
+                    nursery.cancel_scope.deadline = trio.current_time() + ENDING
+                await gate.emptied()
+            del service
+            give_back_memory()
+            locked, renewed = not locked, locked
         nursery.cancel_scope.cancel()
 
 
-class Gate(Service):
-    """What the API talks to: the locked node, then, once somebody unlocked it, the node itself.
-
-    Requests that come while the one gives way to the other wait.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self.service: Service | None = None
-        self.opened = trio.Event()
-        self.secret: tuple[bytes | None, Path | None] = (None, None)
-        self._home = home
-        self._open = trio.Event()
-        self._trying = trio.Lock()
-
-    def open(self, node: Service) -> None:
-        """Let requests through to the node."""
-        self.service = node
-        self._open.set()
-
-    async def call(self, request: Request) -> Answer:
-        """Carry out a request. Raises LocalError."""
-        if isinstance(request, Unlock) and not self._open.is_set():
-            return await self._unlock(request)
-        if self.service is None:
-            await self._open.wait()
-        assert self.service is not None
-        return await self.service.call(request)
-
-    async def send_all(self, requests: Sequence[Send]) -> list[Answer | LocalError]:
-        """Send messages in their order."""
-        if self.service is None:
-            await self._open.wait()
-        assert self.service is not None
-        return await self.service.send_all(requests)
-
-    async def _unlock(self, request: Unlock) -> Answer:
-        """Try a secret, one at a time; a wrong one costs time. Raises WrongPassphrase."""
-        async with self._trying:
-            if not self.opened.is_set():
-                passphrase = request.passphrase.encode() or None
-                key_file = Path(request.key_file) if request.key_file else None
-                if key_file is not None and not key_file.is_absolute():
-                    raise InvalidInput("the key file's path must be absolute")
-                try:
-                    await trio.to_thread.run_sync(
-                        lambda: keys.unlock(
-                            self._home.vault_key, passphrase=passphrase, key_file=key_file
-                        )
-                    )
-                except WrongPassphrase:
-                    await trio.sleep(WRONG_PAUSE)
-                    raise
-                self.secret = passphrase, key_file
-                self.opened.set()
-        await self._open.wait()
-        return Done()
+@asynccontextmanager
+async def _standing(
+    home: Home, config: Config, key: bytes | None, *, renewed: bool
+) -> AsyncIterator[Service]:
+    """Run the node with its key and what it does by itself, or, without, the locked one."""
+    if key is None:
+        async with open_locked(home, config) as carrier:
+            yield carrier
+        return
+    opening = open_node(home, config, key=key, renewed=renewed)
+    del key
+    async with opening as node, automated(node, config, home.root) as service:
+        yield service
 
 
 async def _serve_api(
@@ -154,7 +128,7 @@ async def _serve_api(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await serve(node, home.socket, stopping=stopping, task_status=task_status)
+    await serve(node, home.socket, stopping=stopping, shared=home.shared, task_status=task_status)
 
 
 async def _until_signal(
@@ -179,6 +153,48 @@ async def _announce(node: Service, talk: Talk, began: float) -> None:
     if status.locked:
         told.append("locked: carrying only. Open the vault: p2pnode unlock")
     talk(f"Ready in {trio.current_time() - began:.1f} s. " + (" | ".join(told) or "no transports"))
+
+
+def give_back_memory() -> None:
+    """Let go of what a node that has gone left in memory: records, keys, texts.
+
+    Python cannot wipe what it frees; where the C library hands free pages back to the kernel
+    (glibc), what lay in them is gone.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _report(node: Service, notifier: Notifier) -> None:
+    """Keep the service manager's status line true: the vault, and the transports."""
+    while True:
+        status = await node.call(GetStatus())
+        assert isinstance(status, Status)
+        vault = "locked, carrying only" if status.locked else "open"
+        states = [f"{name} {one.state}" for name, one in status.transports.items()]
+        notifier.status(", ".join([vault, *states]))
+        await trio.sleep(REPORT_EVERY)
+
+
+def check_owner(home: Home) -> None:
+    """Raise Denied for a home that another user owns, or into which others may write."""
+    try:
+        found = home.root.stat()
+    except OSError as error:
+        raise Denied(f"{home.root} cannot be looked at", why=error.strerror or "") from None
+    if found.st_uid != os.geteuid():
+        raise Denied(
+            f"{home.root} belongs to another user",
+            why="its files would become this user's, and be lost to their owner",
+            hint="Run it as its owner: sudo -u OWNER p2pnode run, or start its service",
+        )
+    if found.st_mode & 0o022:
+        raise Denied(
+            f"others may write into {home.root}",
+            why="they could put other files in the place of yours",
+            hint=f"Close it: chmod 700 {home.root}",
+        )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ that a long history never holds up a message.
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
 from typing import Any, TypeVar
 
@@ -25,7 +24,6 @@ from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.delivery import final, reached
 from p2pnode.protocol.names import petname
 from p2pnode.spi.transport import Courier, Transport
-from p2pnode.store import keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
 from p2pnode.turns import asks
@@ -39,22 +37,21 @@ async def open_node(
     home: Home,
     config: Config,
     *,
-    passphrase: bytes | None,
-    key_file: Path | None = None,
+    key: bytes,
     renewed: bool = False,
 ) -> AsyncIterator["Node"]:
     """Open a home and run its node until the context ends.
 
-    renewed: it ran locked before, and gets a new carry pass. Raises VaultLocked, WrongPassphrase,
-    StoreError and its kinds, ConfigError.
+    key: the vault's. renewed: it ran locked before, and gets a new carry pass. Raises StoreError
+    and its kinds, ConfigError.
     """
-    key = keys.unlock(home.vault_key, passphrase=passphrase, key_file=key_file)
     transports = plugins.load(home.config, config.enabled())
     async with AsyncExitStack() as stack:
         vault = Vault.open(home.vault, key)
         stack.callback(vault.close)
         reader = Vault.open(home.vault, key, read_only=True)
         stack.callback(reader.close)
+        del key  # this frame stays for as long as the node runs
         custody = Custody.open(home.custody)
         stack.callback(custody.close)
         reading = Custody.open(home.custody, read_only=True)

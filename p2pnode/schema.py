@@ -178,6 +178,10 @@ class Unlock(Asks["Done"], frozen=True):
     key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
 
 
+class Lock(Asks["Done"], frozen=True):
+    """Close the vault of a running node: from now on it carries and forwards, and no more."""
+
+
 class Diagnose(Asks["Diagnosis"], frozen=True):
     """Ask for a look at everything that could be wrong; may take some seconds."""
 
@@ -550,6 +554,7 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "node.ready": (GetReady, Ready),
     "node.status": (GetStatus, Status),
     "node.unlock": (Unlock, Done),
+    "node.lock": (Lock, Done),
     "node.diagnose": (Diagnose, Diagnosis),
     "peers.list": (GetPeers, Peers),
     "pair.show": (ShowCode, Pairing),

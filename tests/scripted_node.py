@@ -138,6 +138,10 @@ class ScriptedNode(schema.Service):
     async def _unlock(self, ask: schema.Unlock) -> schema.Done:
         return schema.Done()
 
+    async def _lock(self, ask: schema.Lock) -> schema.Done:
+        self.locked = True
+        return schema.Done()
+
     async def _getstatus(self, ask: schema.GetStatus) -> schema.Status:
         return schema.Status(
             version="0.1.0",

@@ -1,4 +1,4 @@
-"""The local API's server: a Unix socket that only its owner may open, and bounds on its streams."""
+"""The local API's server: a Unix socket for its owner (or one group), and bounds on its streams."""
 
 import os
 import socket
@@ -73,14 +73,16 @@ async def serve(
     socket_path: Path,
     *,
     stopping: trio.Event,
+    shared: bool = False,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the API at `socket_path` until `stopping`; the caller holds the home's lock.
 
-    Raises Denied or ConfigError when the socket cannot be made.
+    shared: the group of the socket's directory may use it too. Raises Denied or ConfigError when
+    the socket cannot be made.
     """
     server = Server(service)
-    bound = bind(socket_path)
+    bound = bind(socket_path, shared=shared)
     try:
         async with trio.open_nursery() as nursery:
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
@@ -95,17 +97,21 @@ async def serve(
         _remove(socket_path)
 
 
-def bind(path: Path) -> socket.socket:
+def bind(path: Path, *, shared: bool = False) -> socket.socket:
     """Return a listening socket of mode 0600 in a directory of mode 0700, both our own.
 
-    What a dead daemon left there is removed. Raises Denied or ConfigError.
+    shared: 0660 and 0750, for the directory's group. What a dead daemon left there is removed.
+    Raises Denied or ConfigError.
     """
-    _private_directory(path.parent)
+    group = _private_directory(path.parent, 0o750 if shared else 0o700)
     _remove(path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
         made.bind(os.fspath(path))
+        if shared:
+            os.chown(path, -1, group)
+            path.chmod(0o660)
         made.listen(MAX_CLIENTS)
     except OSError as error:
         made.close()
@@ -127,13 +133,14 @@ def _remove(path: Path) -> None:
         pass
 
 
-def _private_directory(path: Path) -> None:
+def _private_directory(path: Path, mode: int) -> int:
+    """Make a directory, or make sure of it; return its group."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-            path.chmod(0o700)
-            return
+            path.chmod(mode)
+            return found.st_gid
     except OSError as error:
         raise Denied(
             f"{path} cannot be made or closed to others", why=error.strerror or ""

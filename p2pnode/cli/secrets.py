@@ -27,6 +27,14 @@ def from_file(path: Path) -> bytes:
     return found
 
 
+def open_to_others(path: Path) -> bool:
+    """Return whether other users of the machine can read a file."""
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
 def typed(terminal: Terminal, *, twice: bool) -> bytes:
     """Ask for the passphrase on the terminal, unseen. Raises InvalidInput when there is none."""
     import getpass

@@ -27,8 +27,13 @@ class Terminal:
 
     @property
     def home(self) -> Home:
-        """The home that --home, P2PNODE_HOME or XDG names."""
+        """The home that --home, P2PNODE_HOME or XDG names, or the machine's."""
         return find_home(self.home_name)
+
+    @property
+    def own_home(self) -> Home:
+        """The same, for what makes or runs a node: the machine's only when it is named."""
+        return find_home(self.home_name, own=True)
 
     def client(self, patience: float | None = None) -> "BlockingClient":
         """Return a client of the home's daemon. patience: seconds to wait for long work."""

@@ -24,6 +24,7 @@ VERBS = {
     "status": ("p2pnode.cli.status", "Tell how the node is."),
     "peers": ("p2pnode.cli.peers", "Tell who is here, who was met, what waits for them."),
     "unlock": ("p2pnode.cli.unlock", "Open the vault of a node that only carries."),
+    "lock": ("p2pnode.cli.lock", "Close the vault: carry only, until unlocked."),
     "why": ("p2pnode.cli.why", "Tell where a message is, and why."),
     "rpc": ("p2pnode.cli.rpc", "Speak JSON-RPC on stdin and stdout, for bots."),
     "completion": ("p2pnode.cli.completion", "Print a shell's completion script."),

@@ -16,6 +16,9 @@ from p2pnode.errors import InvalidInput
 @click.option(
     "--no-passphrase", is_flag=True, help="Keep the key beside the vault, open to any reader."
 )
+@click.option(
+    "--system", is_flag=True, help="Make the machine's node, which runs as the user p2pnode (root)."
+)
 @flags
 @click.pass_obj
 def command(
@@ -24,15 +27,21 @@ def command(
     passphrase_file: Path | None,
     key_file: Path | None,
     no_passphrase: bool,
+    system: bool,
 ) -> None:
     """Make your identity: an account, this device's keys, and an encrypted store."""
     from p2pnode.cli import secrets
-    from p2pnode.config import load
+    from p2pnode.config import SYSTEM, load
     from p2pnode.home import create_home
+    from p2pnode.service.machine import create_machine_home, service_user
 
     if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
         raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")
-    home = terminal.home
+    home = SYSTEM if system else terminal.own_home
+    if system and terminal.own_home != SYSTEM and terminal.home_name:
+        raise InvalidInput("--system and --home name two places", hint="Choose one of them")
+    system = home == SYSTEM
+    owner = service_user() if system else None
     chosen = name or load(home.config).node.name
     if not chosen:
         raise InvalidInput("this node needs a name", hint="For example: p2pnode init --name ana")
@@ -47,7 +56,10 @@ def command(
         passphrase = secrets.from_file(passphrase_file)
     elif key_file is None and not no_passphrase:
         passphrase = secrets.typed(terminal, twice=True)
-    made = create_home(home, chosen, passphrase=passphrase, key_file=key_file)
+    if owner is not None:
+        made = create_machine_home(home, chosen, owner, passphrase=passphrase, key_file=key_file)
+    else:
+        made = create_home(home, chosen, passphrase=passphrase, key_file=key_file)
     if terminal.json:
         terminal.record(made)
     else:
@@ -60,4 +72,15 @@ def command(
         terminal.talk(
             "! No passphrase: whoever reads this disk reads your messages and can pose as you."
         )
-    terminal.talk("Next: p2pnode run")
+    if not system:
+        terminal.talk("Next: p2pnode run     (always on: p2pnode service install)")
+        return
+    terminal.talk("Next: sudo p2pnode service install --system")
+    if passphrase_file is not None or key_file is not None:
+        given = "passphrase" if passphrase_file is not None else "key"
+        terminal.talk(
+            f"To open the vault at each start: sudo install -Dm 600 {passphrase_file or key_file}"
+            f" /etc/credstore/p2pnode-{given}"
+        )
+    if not no_passphrase:
+        terminal.talk("Without that it carries for friends after a start, until: p2pnode unlock")

@@ -171,7 +171,8 @@ class Database:
         if len(key) != 32:
             raise ValueError("a store's key has 32 bytes")
         self._pragma("cipher", "chacha20")
-        if self._value(f"PRAGMA key=\"x'{key.hex()}'\"") != "ok":
+        told = self._connection.execute(f"PRAGMA key=\"x'{key.hex()}'\"", can_cache=False)
+        if told.fetchall()[0][0] != "ok":
             raise StoreError(f"the {self.name} cannot be used", why="the key was not taken")
 
     def _set_pragmas(self, *, memory: bool, alone: bool) -> None:

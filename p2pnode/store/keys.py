@@ -58,6 +58,23 @@ MODERATE = Cost(pwhash.argon2id.OPSLIMIT_MODERATE, pwhash.argon2id.MEMLIMIT_MODE
 """3 passes over 256 MiB: about half a second on a laptop, a few on a small board."""
 
 
+class Secret:
+    """What opens a vault: a passphrase, or the path of a key file.
+
+    It is forgotten once it was used, so that no frame that waits for the node's end keeps it.
+    """
+
+    __slots__ = ("key_file", "passphrase")
+
+    def __init__(self, passphrase: bytes | None = None, key_file: Path | None = None) -> None:
+        self.passphrase = passphrase
+        self.key_file = key_file
+
+    def forget(self) -> None:
+        """Keep it no longer."""
+        self.passphrase = self.key_file = None
+
+
 class _Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What is authenticated with the key: how it is wrapped. Unused values are 0 or empty."""
 
@@ -146,6 +163,14 @@ def unlock(path: Path, *, passphrase: bytes | None, key_file: Path | None = None
         raise WrongPassphrase(
             f"this {what} does not open the vault", hint="Nothing was changed; try again"
         ) from None
+
+
+def unlock_with(path: Path, secret: Secret) -> bytes:
+    """Return the vault's 32-byte key, and forget the secret. Raises what `unlock` raises."""
+    try:
+        return unlock(path, passphrase=secret.passphrase, key_file=secret.key_file)
+    finally:
+        secret.forget()
 
 
 def _wrapping_key(head: _Head, passphrase: bytes | None, key_file: Path | None) -> bytes:

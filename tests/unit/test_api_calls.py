@@ -21,6 +21,7 @@ REQUESTS = [
     schema.GetPeers(),
     schema.Diagnose(),
     schema.Unlock(passphrase="x"),
+    schema.Lock(),
     schema.ListContacts(),
     schema.ContactRef(contact="bo"),
     schema.BlockContact(contact="bo", blocked=True),

@@ -17,11 +17,12 @@ async def test_a_node_lives_with_a_seeded_vault(tmp_path: Path) -> None:
     key_file.write_bytes(os.urandom(64))
     create_home(home, "ana", passphrase=None, key_file=key_file)
     fill_home(home.vault, home.vault_key, key_file, contacts=20, messages=200)
-    vault = Vault.open(home.vault, keys.unlock(home.vault_key, passphrase=None, key_file=key_file))
+    key = keys.unlock(home.vault_key, passphrase=None, key_file=key_file)
+    vault = Vault.open(home.vault, key)
     assert vault.database.check() == []
     vault.close()
     config = Config(transports={"lan": False})
-    async with open_node(home, config, passphrase=None, key_file=key_file) as node:
+    async with open_node(home, config, key=key) as node:
         people = await node.call(schema.ListContacts())
         assert isinstance(people, schema.Contacts)
         assert len(people.contacts) == 20

@@ -1,0 +1,1 @@
+"""Living under systemd: readiness, units, and the home of a whole machine."""

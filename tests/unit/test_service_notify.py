@@ -1,0 +1,127 @@
+"""What a service manager hears, over real sockets."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from p2pnode.service.notify import MAX_STATUS, Notifier
+
+
+def listening(name: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind("\0" + name[1:] if name.startswith("@") else name)
+    made.setblocking(False)
+    return made
+
+
+def heard(listener: socket.socket) -> list[str]:
+    found = []
+    try:
+        while True:
+            found.append(listener.recv(4_096).decode())
+    except BlockingIOError:
+        return found
+
+
+@pytest.fixture(params=["path", "abstract"])
+def name(request, tmp_path) -> str:
+    if request.param == "path":
+        return str(tmp_path / "notify")
+    return f"@p2pnode-test-{os.getpid()}-{tmp_path.name}"
+
+
+def test_all_that_is_told_arrives(name):
+    with listening(name) as listener:
+        environment = {"NOTIFY_SOCKET": name, "PATH": "/bin"}
+        notifier = Notifier.taken_from(environment)
+        assert environment == {"PATH": "/bin"}  # children say nothing in our name
+        notifier.ready()
+        notifier.status("open,\nlan up")
+        notifier.status("open, lan up")  # nothing new
+        notifier.status("x" * 1_000)
+        notifier.stopping()
+        assert heard(listener) == [
+            "READY=1",
+            "STATUS=open, lan up",
+            "STATUS=" + "x" * MAX_STATUS,
+            "STOPPING=1",
+        ]
+        notifier.close()
+        notifier.ready()
+        assert heard(listener) == []
+
+
+@pytest.mark.parametrize("address", ["", "nowhere", "@", "/", "vsock:2:1234"])
+def test_without_somebody_to_tell_nothing_happens(address, tmp_path):
+    notifier = Notifier.taken_from({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
+    notifier.ready()
+    assert notifier.alive_every == 0
+    notifier.close()
+
+
+def test_a_manager_that_has_gone_or_does_not_read_is_no_failure(tmp_path, caplog):
+    path = tmp_path / "notify"
+    gone = Notifier(str(path))
+    gone.ready()
+    gone.stopping()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the service manager could not be told"
+    ]
+    gone.close()
+    with listening(str(path)):
+        full = Notifier(str(path))
+        for number in range(10_000):  # more than a queue of datagrams holds
+            full.status(str(number))
+        full.close()
+
+
+@pytest.mark.parametrize(
+    ("process", "usec", "every"),
+    [
+        ("", "60000000", 30.0),
+        (str(os.getpid()), "500000", 0.25),
+        ("1", "60000000", 0.0),
+        ("", "", 0.0),
+        ("", "-5", 0.0),
+        ("", "soon", 0.0),
+    ],
+)
+def test_signs_of_life_are_wanted_at_half_the_time(tmp_path, process, usec, every):
+    environment = {
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": usec,
+        "WATCHDOG_PID": process,
+    }
+    notifier = Notifier.taken_from(environment)
+    assert notifier.alive_every == every
+    assert environment == {}
+    notifier.close()
+
+
+async def test_signs_of_life_come_at_their_pace(tmp_path: Path, autojump_clock):
+    name = str(tmp_path / "notify")
+    with listening(name) as listener:
+        notifier = Notifier(name, alive_every=30)
+        with trio.move_on_after(100):
+            await notifier.keep_alive()
+        assert heard(listener) == ["WATCHDOG=1"] * 4
+        notifier.close()
+
+
+async def test_a_loop_that_hangs_gives_no_sign_of_life(tmp_path: Path):
+    name = str(tmp_path / "notify")
+    with listening(name) as listener:
+        notifier = Notifier(name, alive_every=0.001)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.keep_alive)
+            await trio.testing.wait_all_tasks_blocked()
+            assert heard(listener)
+            time.sleep(0.05)  # noqa: ASYNC251 - the loop hangs
+            assert heard(listener) == []
+            nursery.cancel_scope.cancel()
+        notifier.close()
