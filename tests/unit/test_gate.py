@@ -87,7 +87,7 @@ async def test_locking_ends_what_waits_and_lets_through_what_the_locked_node_can
     assert await gate.call(schema.Lock()) == schema.Done()  # again is harmless
 
 
-@pytest.mark.parametrize(("takes", "done"), [(GRACE / 2, True), (GRACE * 3, False)])
+@pytest.mark.parametrize(("takes", "done"), [(GRACE / 4, True), (GRACE * 3, False)])
 async def test_what_is_under_way_is_given_a_grace(scene, autojump_clock, takes, done):
     gate, opened = scene
     opened.sending = takes
