@@ -3,6 +3,9 @@
 # make fuzz   foreign bytes against every parser, for minutes: FUZZ_SECONDS=600 make fuzz
 # make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
 # make month  thirty virtual days of a node nobody looks after (some minutes)
+# make deb    a Debian package in dist/ (DEB_ARCH=arm64: for a Raspberry Pi, from any machine)
+# make man    the manual pages, from the command line itself, in build/man
+# make test-deb   the package on a bare Debian machine under its own systemd; root, two minutes
 # The first two make their own environment from requirements.lock; as root with apt they install what
 # the system lacks, otherwise they say what is missing.
 
@@ -11,7 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz soak month clean system
+.PHONY: demo test lint bench fuzz soak month clean system deb man test-deb
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -22,7 +25,7 @@ test: lint system
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy p2pnode bench $(wildcard examples/*.py examples/*/p2pnode_*.py transports/*/p2pnode_*)
+	$(BIN)/mypy p2pnode bench deb $(wildcard examples/*.py examples/*/p2pnode_*.py transports/*/p2pnode_*)
 	$(BIN)/lint-imports --no-cache
 	@for one in $(TRANSPORTS); do \
 	  $(BIN)/python tests/walls.py "$$one" || exit 1; done
@@ -39,6 +42,20 @@ soak: .venv/ready
 
 month: .venv/ready
 	$(BIN)/python -m tests.simulation.month --days 30 $(if $(SEED),--seed $(SEED))
+
+DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null)
+
+man: .venv/ready
+	$(BIN)/python -m deb.manual build/man
+
+deb: .venv/ready
+	$(BIN)/python -m deb.build --arch $(DEB_ARCH)
+
+test-deb: .venv/ready system
+	@command -v debootstrap >/dev/null || apt-get -qq install -y debootstrap >/dev/null
+	$(BIN)/python -m deb.build
+	timeout 1200 unshare --mount --propagation private \
+	  $(BIN)/python -m tests.deb.trial $(shell dpkg --print-architecture 2>/dev/null)
 
 bench: .venv/ready
 	@$(BIN)/python -m bench

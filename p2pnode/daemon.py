@@ -54,10 +54,13 @@ def run(
     check_owner(home)
     notifier = Notifier.taken_from(os.environ)
     with home_lock(home), closing(notifier):
+        failure: LocalError | None = None
         try:
             trio.run(_serve, home, config, secret, talk, notifier, else_locked)
         except* LocalError as group:
-            raise _first(group) from None
+            failure = _first(group)
+        if failure is not None:  # raised up there it would come in a group again
+            raise failure
 
 
 async def _serve(

@@ -78,7 +78,7 @@ async def serve(
 ) -> None:
     """Serve the API at `socket_path` until `stopping`; the caller holds the home's lock.
 
-    shared: the group of the socket's directory may use it too. Raises Denied or ConfigError when
+    shared: this process's group may use it too. Raises Denied or ConfigError when
     the socket cannot be made.
     """
     server = Server(service)
@@ -100,17 +100,16 @@ async def serve(
 def bind(path: Path, *, shared: bool = False) -> socket.socket:
     """Return a listening socket of mode 0600 in a directory of mode 0700, both our own.
 
-    shared: 0660 and 0750, for the directory's group. What a dead daemon left there is removed.
+    shared: 0660 and 0750, for this process's group. What a dead daemon left there is removed.
     Raises Denied or ConfigError.
     """
-    group = _private_directory(path.parent, 0o750 if shared else 0o700)
+    _private_directory(path.parent, 0o750 if shared else 0o700)
     _remove(path)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
         made.bind(os.fspath(path))
         if shared:
-            os.chown(path, -1, group)
             path.chmod(0o660)
         made.listen(MAX_CLIENTS)
     except OSError as error:
@@ -133,14 +132,13 @@ def _remove(path: Path) -> None:
         pass
 
 
-def _private_directory(path: Path, mode: int) -> int:
-    """Make a directory, or make sure of it; return its group."""
+def _private_directory(path: Path, mode: int) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
             path.chmod(mode)
-            return found.st_gid
+            return
     except OSError as error:
         raise Denied(
             f"{path} cannot be made or closed to others", why=error.strerror or ""

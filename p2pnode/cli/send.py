@@ -13,7 +13,13 @@ from p2pnode.errors import InvalidInput, NotDelivered
 @click.argument("name")
 @click.argument("text")
 @click.option("--wait", type=click.Choice(["handed", "delivered"]), help="Wait for this state.")
-@click.option("--timeout", type=click.FloatRange(0, 86_400), default=30.0, metavar="S")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86_400),
+    default=30.0,
+    metavar="S",
+    help="Seconds to wait (30).",
+)
 @flags
 @click.pass_obj
 def command(terminal: Terminal, name: str, text: str, wait: str | None, timeout: float) -> None:

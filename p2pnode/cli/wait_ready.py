@@ -13,7 +13,9 @@ POLL = 0.05
 
 
 @click.command("wait-ready")
-@click.option("--timeout", type=click.FloatRange(0, 86_400), default=30.0, metavar="S")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 86_400), default=30.0, metavar="S", help="Seconds (30)."
+)
 @flags
 @click.pass_obj
 def command(terminal: Terminal, timeout: float) -> None:

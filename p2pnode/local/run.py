@@ -86,6 +86,6 @@ def _credential(kind: "Kind") -> "Secret | None":
     if not folder.startswith("/"):
         return None
     path = Path(folder) / CREDENTIALS[kind]
-    if not path.exists():
+    if not os.access(path, os.R_OK):  # systemd closes the folder when no credential is in it
         return None
     return Secret(secrets.from_file(path)) if kind == "passphrase" else Secret(key_file=path)

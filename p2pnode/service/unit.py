@@ -42,6 +42,7 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 DevicePolicy=closed
 PrivateDevices=yes
+PrivateMounts=yes
 PrivateTmp=yes
 ProtectClock=yes
 ProtectControlGroups=yes

@@ -135,6 +135,8 @@ def test_a_credential_opens_the_vault_and_one_that_does_not_fit_leaves_it_locked
 def test_a_home_of_somebody_else_or_open_to_others_is_not_run(tmp_path):
     box = Daemon(tmp_path, "box")
     box.init()
+    box.home.socket.mkdir(parents=True)
+    assert "no socket can be made" in box.cli("run", code=8)
     box.home.root.chmod(0o770)
     assert "chmod 700" in box.cli("run", code=9)
     box.home.root.chmod(0o700)
