@@ -59,6 +59,9 @@ COMPLETIONS = {
 PIP_TRACES = ("direct_url.json", "INSTALLER", "RECORD", "REQUESTED")
 """What pip notes beside a package; it differs from machine to machine, and nobody reads it here."""
 
+UNUSED = ("bin", "share", "apsw/sqlite_extra_binaries", "apsw/tests")
+"""What the wheels bring that nothing here calls: scripts, other manual pages, SQLite's tools."""
+
 DOCUMENTS = ("README.md", "SECURITY.md", "CHANGELOG.md")
 
 
@@ -160,7 +163,7 @@ def _install_packages(target: Path, place: Path, arch: str) -> None:
     other = [] if arch == here else _platform(PLATFORMS[arch])
     _run(*pip, "install", "--no-index", "--no-deps", "--no-compile", "--target", str(target),
          *other, *found)  # fmt: skip
-    for name in ("bin", "share"):  # scripts, and manual pages of other programs
+    for name in UNUSED:
         shutil.rmtree(target / name, ignore_errors=True)
     for name in PIP_TRACES:
         for path in target.glob(f"*.dist-info/{name}"):
@@ -176,7 +179,7 @@ def _platform(machine: str) -> list[str]:
 
 
 def _foreign_wheels(pip: Sequence[str], lock: Path, wheels: Path, machine: str) -> None:
-    """Fetch wheels for another machine; what exists as source alone must be without machine code."""
+    """Fetch wheels for another machine; what is there as source alone must be pure Python."""
     for entry in lock.read_text().replace("\\\n", " ").splitlines():
         one = lock.with_name("one.txt")
         one.write_text(entry + "\n")
@@ -203,18 +206,19 @@ def _documents(place: Path, library: Path) -> None:
     _write_compressed(
         place / "changelog.gz",
         f"p2pnode ({__version__}) unstable; urgency=medium\n\n"
-        f"  * What has changed for people who use it is in CHANGELOG.md.\n\n -- {MAINTAINER}  {when}\n",
+        "  * What has changed for people who use it is in CHANGELOG.md.\n\n"
+        f" -- {MAINTAINER}  {when}\n",
     )
 
 
+COPYRIGHT_FORMAT = "https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/"
 MAINTAINER = "The p2pnode founders <p2pnode@localhost>"
 
 
 def _copyright(library: Path) -> str:
     """Return who holds which rights, from the packages' own metadata."""
     told = [
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
-        "Upstream-Name: p2pnode\n",
+        f"Format: {COPYRIGHT_FORMAT}\nUpstream-Name: p2pnode\n",
         "Files: *\nCopyright: the p2pnode founders\nLicense: Apache-2.0\n",
     ]
     for path in sorted(library.glob("*.dist-info")):
@@ -277,7 +281,7 @@ def _settle(tree: Path) -> None:
     when = moment()
     os.environ["SOURCE_DATE_EPOCH"] = str(when)
     for path in [*tree.rglob("*"), tree]:
-        runs = path.is_dir() or path.parent.name in {"bin", "DEBIAN"} and path.stat().st_mode & 1
+        runs = path.is_dir() or (path.parent.name in {"bin", "DEBIAN"} and path.stat().st_mode & 1)
         path.chmod(0o755 if runs else 0o644)
         os.utime(path, (when, when))
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import PurePath
 from traceback import extract_tb
 
-
 MOST_LINES = 300
-"""Lines of log in a span; what comes beyond is counted, and the count told when the span is over."""
+"""Lines of log in a span; what comes beyond is counted, and told when the span is over."""
 
 SPAN = 3_600.0
 """Seconds of such a span."""

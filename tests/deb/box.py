@@ -5,7 +5,9 @@ All mounts live in the caller's mount namespace (`unshare --mount`), all process
 dies with the caller.
 """
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -98,22 +100,22 @@ class Box:
     def _first(self) -> int:
         """Return the process id, out here, of the box's first process."""
         assert self._systemd is not None
-        found = [self._systemd.pid]
-        for _ in range(3):  # ip → (sh →) unshare → systemd
-            below = Path(f"/proc/{found[0]}/task/{found[0]}/children").read_text().split()
+        found = self._systemd.pid
+        while not re.search(r"^NSpid:.*\t1$", _proc(found, "status"), re.M):
+            below = _proc(found, f"task/{found}/children").split()
             if not below:
-                break
-            found = [int(one) for one in below]
-        return found[0]
+                raise Failed("the box has not begun")
+            found = int(below[0])
+        return found
 
     def _until_up(self) -> None:
         end = time.monotonic() + 60
         while time.monotonic() < end:
-            asked = subprocess.run(
-                self.command("systemctl", "is-system-running"), capture_output=True, text=True
-            )
-            if asked.stdout.strip() in ("running", "degraded"):
-                return
+            with contextlib.suppress(Failed):
+                words = self.command("systemctl", "is-system-running")
+                asked = subprocess.run(words, capture_output=True, text=True)
+                if asked.stdout.strip() in ("running", "degraded"):
+                    return
             time.sleep(0.2)  # a system that boots has nothing to wait on from outside
         raise Failed("the box does not boot")
 
@@ -139,6 +141,13 @@ class Box:
         if done.returncode != code:
             raise Failed(f"{' '.join(words[-6:])} ended with {done.returncode}:\n{done.stdout}")
         return done.stdout
+
+
+def _proc(process: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{process}/{name}").read_text()
+    except OSError:
+        return ""
 
 
 def _cgroups() -> Path:

@@ -163,6 +163,15 @@ def life(shed: Shed, ana: Daemon, cy: Daemon, net: Network) -> None:
     assert "700 p2pnode p2pnode /var/lib/p2pnode" in modes
     shed.run("runuser", "-u", "nobody", "--", "p2pnode", "status", code=9)
 
+    say("completion and manual pages are there")
+    told = shed.run("env", "_P2PNODE_COMPLETE=bash_complete", "COMP_WORDS=p2pnode sta",
+                    "COMP_CWORD=1", "p2pnode")  # fmt: skip
+    assert told.strip() == "plain,status"
+    for path in shed.run("dpkg", "-L", "p2pnode").split("\n"):
+        assert not path.endswith(".pyc"), path
+    shed.run("test", "-s", "/usr/share/man/man1/p2pnode-send.1.gz")
+    shed.run("test", "-s", "/usr/share/bash-completion/completions/p2pnode")
+
     say("unlock, pair, message")
     shed.run("install", "-o", "pi", "-m", "600", "/root/secret", "/home/pi/secret")
     shed.pi("unlock", "--passphrase-file", "/home/pi/secret")
@@ -312,7 +321,7 @@ def main() -> None:
             assert all(path.startswith(said) for path in left)
             assert "/var/lib/p2pnode/vault.key" in left
             say("purge without an identity takes the user as well")
-            shed.offline("rm", "-r", "/var/lib/p2pnode", "/etc/credstore/p2pnode-passphrase")
+            shed.offline("rm", "-r", "/var/lib/p2pnode", "/etc/credstore")
             install(shed, package)
             shed.offline("dpkg", "--purge", "p2pnode")
             left = leftovers(shed, bare)
