@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import trio
 
+from p2pnode import erasure
 from p2pnode.api.server import serve
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Home
+from p2pnode.engine.clock import wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.errors import (
     Denied,
@@ -21,10 +24,24 @@ from p2pnode.errors import (
     StoreError,
     WrongPassphrase,
 )
-from p2pnode.locked import open_locked
+from p2pnode.locked import LockedNode, open_locked
 from p2pnode.logs import log_to_stderr
-from p2pnode.node import open_node
-from p2pnode.schema import Answer, Done, GetReady, GetStatus, Request, Send, Service, Status, Unlock
+from p2pnode.node import Node, open_node
+from p2pnode.schema import (
+    Answer,
+    CancelErasures,
+    Done,
+    Erase,
+    Erasing,
+    Erasures,
+    GetReady,
+    GetStatus,
+    Request,
+    Send,
+    Service,
+    Status,
+    Unlock,
+)
 from p2pnode.store import keys
 
 FIRST_LOOK = 5.0
@@ -36,7 +53,12 @@ ENDING = 2.0
 WRONG_PAUSE = 2.0
 """Seconds a wrong passphrase costs beyond the work of trying it."""
 
+LOOK_EVERY = 30.0
+"""Seconds between two looks whether the home is to be erased."""
+
 Talk = Callable[[str], None]
+
+Running = Node | LockedNode
 
 
 def run(
@@ -50,20 +72,26 @@ def run(
     os.umask(0o077)
     log_to_stderr(config.log.level)
     with home_lock(home):
-        try:
-            trio.run(_serve, home, config, passphrase, key_file, talk)
-        except* LocalError as group:
-            raise _first(group) from None
+        over = erasure.is_due(home, erasure.kept_time(home, wall_time()))
+        if not over:
+            try:
+                over = trio.run(_serve, home, config, passphrase, key_file, talk)
+            except* LocalError as group:
+                raise _first(group) from None
+        if over:
+            talk(erasure.last_word(home, erasure.carry_out(home)))
 
 
 async def _serve(
     home: Home, config: Config, passphrase: bytes | None, key_file: Path | None, talk: Talk
-) -> None:
+) -> bool:
+    """Serve until told to stop; return whether the home is to be erased now."""
     stopping = trio.Event()
     gate = Gate(home)
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, stopping)
+        nursery.start_soon(gate.until_erased, stopping)
         locked = keys.kind(home.vault_key) != "none" and passphrase is None and key_file is None
         if locked:
             async with open_locked(home, config) as carrier:
@@ -87,23 +115,27 @@ async def _serve(
                 await stopping.wait()
                 nursery.cancel_scope.deadline = trio.current_time() + ENDING
         nursery.cancel_scope.cancel()
+    return gate.over
 
 
 class Gate(Service):
     """What the API talks to: the locked node, then, once somebody unlocked it, the node itself.
 
-    Requests that come while the one gives way to the other wait.
+    Requests that come while the one gives way to the other wait. Erasing the whole home is asked
+    of the gate itself, because it needs no vault, and ends whoever is behind it.
     """
 
     def __init__(self, home: Home) -> None:
-        self.service: Service | None = None
+        self.service: Running | None = None
         self.opened = trio.Event()
         self.secret: tuple[bytes | None, Path | None] = (None, None)
         self._home = home
         self._open = trio.Event()
         self._trying = trio.Lock()
+        self._asked = trio.Event()
+        self.over = False
 
-    def open(self, node: Service) -> None:
+    def open(self, node: Running) -> None:
         """Let requests through to the node."""
         self.service = node
         self._open.set()
@@ -115,7 +147,45 @@ class Gate(Service):
         if self.service is None:
             await self._open.wait()
         assert self.service is not None
-        return await self.service.call(request)
+        if isinstance(request, Erase) and request.what == "all":
+            return self._plan(self.service, request)
+        answer = await self.service.call(request)
+        if isinstance(request, CancelErasures) and not request.contact:
+            assert isinstance(answer, Erasures)
+            more = erasure.cancel(self._home)
+            return msgspec.structs.replace(answer, cancelled=answer.cancelled + more)
+        if isinstance(answer, Erasures | Status):
+            return msgspec.structs.replace(
+                answer, erasing=[*answer.erasing, *self._planned(self.service)]
+            )
+        return answer
+
+    def _plan(self, service: Running, request: Erase) -> Erasures:
+        after = 0 if request.now else erasure.GRACE
+        now = service.engine.clock.now().node
+        erasure.plan(self._home, now, after=after, settings=request.settings)
+        self._asked.set()
+        return Erasures(erasing=self._planned(service))
+
+    def _planned(self, service: Running) -> list[Erasing]:
+        planned = erasure.intent(self._home)
+        if planned is None:
+            return []
+        left = max(0, planned.due - service.engine.clock.now().node)
+        return [Erasing(what="all", contact="", left=left)]
+
+    async def until_erased(self, stopping: trio.Event) -> None:
+        """End the daemon when its home is to be erased, which is done when all of it is closed."""
+        while True:
+            self._asked = trio.Event()
+            if self.service is not None:
+                now = self.service.engine.clock.now().node
+                if erasure.is_due(self._home, now):
+                    self.over = True
+                    stopping.set()
+                    return
+            with trio.move_on_after(LOOK_EVERY):
+                await self._asked.wait()
 
     async def send_all(self, requests: Sequence[Send]) -> list[Answer | LocalError]:
         """Send messages in their order."""

@@ -4,8 +4,8 @@ Changes go through the engine's owner as turns; questions are read on a connecti
 that a long history never holds up a message.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import diagnosis, overview, plugins, questions, schema
+from p2pnode import diagnosis, overview, plugins, questions, rights, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
@@ -24,11 +24,13 @@ from p2pnode.ids import Cursor, id_text
 from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.delivery import final, reached
 from p2pnode.protocol.names import petname
+from p2pnode.rights import DAY, Rights, Snapshot
 from p2pnode.spi.transport import Courier, Transport
 from p2pnode.store import keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
 from p2pnode.turns import asks
+from p2pnode.turns.start import catch_up
 from p2pnode.turns.stores import Stores
 
 Found = TypeVar("Found")
@@ -59,13 +61,30 @@ async def open_node(
         stack.callback(custody.close)
         reading = Custody.open(home.custody, read_only=True)
         stack.callback(reading.close)
-        settings = (policy(config), config.privacy.origin, config.privacy.tokens)
+        privacy = config.privacy
+        settings = (
+            policy(config),
+            privacy.origin,
+            privacy.tokens,
+            privacy.redactions,
+            config.retention.days * DAY,
+        )
+
+        @contextmanager
+        def snapshot() -> Iterator[Stores]:
+            with (
+                closing(Vault.open(home.vault, key, read_only=True)) as vault,
+                closing(Custody.open(home.custody, read_only=True)) as custody,
+            ):
+                yield Stores(vault, custody, *settings)
+
         node = Node(
             Stores(vault, custody, *settings, room=partial(disk_room, home.root)),
             transports,
             reader=Stores(reader, reading, *settings),
             carry_pass=carry_pass(home, renewed=renewed),
             home=home,
+            snapshot=snapshot,
         )
         yield await stack.enter_async_context(node.running())
 
@@ -93,6 +112,7 @@ class Node(schema.Service):
         random: Any = None,
         carry_pass: bytes = b"",
         home: Home | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         own = stores.vault.identity.load()
         if own is None:
@@ -103,10 +123,11 @@ class Node(schema.Service):
         self._reader = reader
         self._reading = trio.CapacityLimiter(1)
         self._clock = clock or Clock.resumed(stores.vault.meta.get(KEPT))
+        self._entropy = entropy or OsEntropy()
         self.engine = Engine(
             stores,
             own,
-            entropy or OsEntropy(),
+            self._entropy,
             self._clock,
             transports,
             random=random or SystemRandom(),
@@ -114,10 +135,20 @@ class Node(schema.Service):
             carry_pass=carry_pass,
         )
         self._ask = self.engine.owner.ask
+        settings = home.config if home is not None else None
+        self.rights = Rights(self.engine, self._read, snapshot, settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Node"]:
-        """Run until the context ends; the node's clock is kept at its end."""
+        """Run until the context ends; the node's clock is kept at its end.
+
+        What fell due while the node was off goes before anything is shown.
+        """
+        past = (self._stores, self._clock.now(), self._entropy)
+        if self._reader is None:
+            catch_up(*past)
+        else:
+            await trio.to_thread.run_sync(catch_up, *past)
         vault = self._stores.vault
         lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
         async with self.engine.running(lanes, questions.told(vault)):
@@ -229,6 +260,8 @@ class Node(schema.Service):
                 found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Verify(found.id, matches))
                 return await self._contact(name)
+            case _ if isinstance(request, Rights.REQUESTS):
+                return await self.rights.call(request)
             case _:
                 return await super().call(request)
 
@@ -297,8 +330,10 @@ class Node(schema.Service):
         return message
 
     async def _status(self) -> schema.Status:
-        found = await self._read(overview.counted, self._clock.now().node)
-        return overview.status(self.engine, found)
+        now = self._clock.now().node
+        found = await self._read(overview.counted, now)
+        erasing = await self._read(rights.erasing, now)
+        return overview.status(self.engine, found, erasing=erasing, work=self.rights.work)
 
     async def _diagnose(self) -> schema.Diagnosis:
         found = [diagnosis.clock(self._clock.wall())]

@@ -29,10 +29,12 @@ def command(
     from p2pnode.cli import secrets
     from p2pnode.config import load
     from p2pnode.home import create_home
+    from p2pnode.local.erase import finish
 
     if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
         raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")
     home = terminal.home
+    finish(terminal, home)
     chosen = name or load(home.config).node.name
     if not chosen:
         raise InvalidInput("this node needs a name", hint="For example: p2pnode init --name ana")

@@ -187,7 +187,8 @@ class Messages(Table):
     def sealed(self, ref: int, envelopes: Sequence[EnvelopeId]) -> None:
         """Keep in which envelopes a message travels, beside those known."""
         self._db.run(
-            "UPDATE messages SET envelopes=envelopes||? WHERE ref=?", (b"".join(envelopes), ref)
+            "UPDATE messages SET envelopes=CAST(envelopes||? AS BLOB) WHERE ref=?",
+            (b"".join(envelopes), ref),
         )
 
     def redact(self, ref: int, at: int) -> None:
@@ -217,13 +218,19 @@ class Messages(Table):
         )
         return [_message(row) for row in rows]
 
-    def page(self, contact: ContactId, limit: int) -> list[MessageRow]:
-        """Return messages of a conversation, the oldest, at most `limit`."""
-        rows = self._db.rows(
-            f"SELECT {_MESSAGE} FROM messages WHERE contact=? ORDER BY clock, id LIMIT ?",
-            (contact, limit),
-        )
-        return [_message(row) for row in rows]
+    def end(self, contact: ContactId, now: int) -> None:
+        """Let the time of all messages of a conversation be over."""
+        self._db.run("UPDATE messages SET due=? WHERE contact=?", (now, contact))
+
+    def conversation(self, contact: ContactId) -> Iterator[MessageRow]:
+        """Yield all messages of a conversation in its order; nothing may be written meanwhile."""
+        sql = f"SELECT {_MESSAGE} FROM messages WHERE contact=? ORDER BY clock, id, ref"
+        return map(_message, self._db.each(sql, (contact,)))
+
+    def envelopes(self, contact: ContactId) -> list[bytes]:
+        """Return the ids of all envelopes that messages of a conversation travelled in."""
+        rows = self._db.rows("SELECT envelopes FROM messages WHERE contact=?", (contact,))
+        return [one for (raw,) in rows for one in _cut(raw, _ENVELOPE)]
 
     def remove(self, ref: int) -> None:
         """Delete a message with its traces. What names it no longer does so in vain: see `Gone`."""
@@ -232,13 +239,6 @@ class Messages(Table):
     def forget_absent(self, contact: ContactId) -> None:
         """Forget the ids that were named and never came."""
         self._db.run("DELETE FROM absent WHERE contact=?", (contact,))
-
-    def next_due(self) -> int | None:
-        """Return when the next message goes, node time."""
-        found: int | None = self._db.value(
-            "SELECT due FROM messages WHERE due IS NOT NULL ORDER BY due LIMIT 1"
-        )
-        return found
 
     def heads(self, contact: ContactId) -> list[MessageId]:
         """Return the newest messages that no other names: at most `limits.MAX_HEADS`."""

@@ -18,10 +18,6 @@ EXPIRED_AT_ONCE = 256
 FORGOTTEN_AT_ONCE = 1_024
 """Ids `Opened.expire` forgets at most; they end in the order they came, so no index is needed."""
 
-NOBODY = DeviceId(b"")
-"""Stands in `opened` for the author of an envelope whose message went: it is held no more, and
-taken no more."""
-
 _OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted"
 _OUTBOX += ", first, spread, token"
 
@@ -260,11 +256,6 @@ class Outbox(Table):
             ],
         }
 
-    def of_message(self, message: int) -> list[EnvelopeId]:
-        """Return the envelopes under way of a message."""
-        rows = self._db.rows("SELECT envelope FROM outbox WHERE message=?", (message,))
-        return [EnvelopeId(envelope) for (envelope,) in rows]
-
     def erase(self, contact: ContactId | None) -> None:
         """Delete what is under way to a contact, and what it carries, or all."""
         if contact is None:
@@ -384,13 +375,23 @@ class Opened(Table):
         found = self._db.value("SELECT device FROM opened WHERE envelope=?", (envelope,))
         return None if found is None else DeviceId(found)
 
-    def refuse(self, envelopes: Sequence[EnvelopeId], expires: int) -> None:
-        """Note envelopes of messages that went, without whose they were; see `NOBODY`."""
+    def refuse(
+        self, envelopes: Sequence[EnvelopeId], expires: int, *, forget: bool = False
+    ) -> None:
+        """Take no more copies of envelopes whose messages went. forget: also whose they were."""
+        known = "coalesce((SELECT device FROM opened WHERE envelope=?1), x'')"
+        kept = "x''" if forget else known
         self._db.run_many(
-            "INSERT INTO opened (envelope, device, expires) VALUES (?,?,?)"
-            " ON CONFLICT (envelope) DO UPDATE SET device=excluded.device",
-            [(envelope, NOBODY, expires) for envelope in envelopes],
+            "INSERT INTO opened (envelope, device, expires, refused)"
+            f" VALUES (?1, {kept}, ?2, 1)"
+            " ON CONFLICT (envelope) DO UPDATE SET device=excluded.device, refused=1",
+            [(envelope, expires) for envelope in envelopes],
         )
+
+    def refused(self, envelope: EnvelopeId) -> bool:
+        """Tell whether no copy of an envelope is to be taken, because its message went."""
+        found = self._db.value("SELECT refused FROM opened WHERE envelope=?", (envelope,))
+        return bool(found)
 
     def of_contact(self, contact: ContactId) -> list[EnvelopeId]:
         """Return the envelopes of a contact that were opened here."""

@@ -5,6 +5,9 @@ that knows the time sets it), how long they were to live (`span`, seconds, 0 wit
 go (`due`, node time), in which envelopes they travelled (`envelopes`, ids of 32 bytes one after the
 other), and whether their author asked to have them removed (`redacted`, wall time).
 
+An envelope in `opened` is `refused` when its message went: no copy of it is taken again. Its
+`device` is empty where nobody is to know any more whose it was.
+
 `conversations` keeps what was agreed about each; `gone` the ids of messages that went, so that none
 comes back and none is missed; `erasures` what is to be erased once its grace period is over.
 """
@@ -21,6 +24,8 @@ CREATE INDEX messages_undated ON messages (ref) WHERE since IS NULL;
 UPDATE messages SET envelopes = coalesce((
   SELECT envelope FROM outbox WHERE outbox.message = messages.ref ORDER BY outbox.ref LIMIT 1
 ), x'') WHERE mine = 1;
+
+ALTER TABLE opened ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
 
 CREATE TABLE conversations (
   ref INTEGER PRIMARY KEY,
