@@ -171,7 +171,7 @@ async def test_a_person_at_a_terminal_sees_how_far_a_courier_has_come(tmp_path, 
             terminal.quiet = quiet
 
             def work(screen=screen, shown=shown):
-                with progress.courier_progress(terminal, "read"):
+                with progress.progress(terminal, "read"):
                     while shown and "4096" not in screen.getvalue():
                         pass
 
