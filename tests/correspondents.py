@@ -115,6 +115,11 @@ class Correspondent:
         self.stores.custody.close()
 
 
+def decrypted(store: Vault | Custody) -> bytes:
+    """Return a store's whole file as it would be without encryption, unused parts included."""
+    return bytes(store.database._connection.serialize("main"))
+
+
 def befriend(one: Correspondent, other: Correspondent) -> None:
     """Pair two by the real machines and turns; both people say yes."""
     half = new_half(one.own, one.entropy)
