@@ -55,8 +55,8 @@ class Custody:
         self._told: int | None = row[1]
         self._leaves = [Leaf(0, b"")] * LEAVES
         self._stale = set(range(LEAVES))
-        self.dropped = False
-        """Whether an envelope went since somebody set this to False: the log may hold it."""
+        self.dropped: int | None = None
+        """When the first envelope went since somebody set this to None: the log may hold it."""
 
     @classmethod
     def create(cls, path: Path) -> "Custody":
@@ -388,7 +388,7 @@ class Custody:
         for table in ("bodies", "envelopes", "sources"):
             self._db.run(f"DELETE FROM {table}")
         self._db.run("UPDATE clock SET elapsed=0, told=NULL, wall=0")
-        self._elapsed, self._told, self.dropped = 0, None, True
+        self._elapsed, self._told = 0, None
         self.forget_leaves()
 
     # Inside ------------------------------------------------------------------------------------
@@ -404,7 +404,8 @@ class Custody:
         return self._elapsed - first >= limits.LIFETIMES[lifetime]
 
     def _drop(self, ref: int, size: int, source: bytes) -> None:
-        self.dropped = True
+        if self.dropped is None:
+            self.dropped = self._told or 0
         self._db.run("DELETE FROM bodies WHERE ref=?", (ref,))
         self._db.run("UPDATE envelopes SET tag=NULL WHERE ref=?", (ref,))
         self._count(source, -1, -size, 0)

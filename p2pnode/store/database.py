@@ -30,9 +30,6 @@ LOG_LIMIT = 16 * 1024 * 1024
 BUSY_MS = 5_000
 """Milliseconds a read waits for the writer (only at opening and recovery does it ever)."""
 
-REWRITTEN_AT_ONCE = 32 * 1024 * 1024
-"""Bytes of a file that `scrub` writes anew whenever it is asked to; a larger one waits its turn."""
-
 STATEMENTS = 256
 """Prepared statements kept; more than there are in the stores."""
 

@@ -50,7 +50,7 @@ def collect(stores: Stores, now: Moment) -> Decision:
     vault.gone.expire(now.node)
     gone = custody.expire(now.node, now.wall)
     more = len(rows) == keeping.COLLECTED_AT_ONCE or gone >= REMOVED_AT_ONCE
-    if not more and (vault.meta.get(keeping.OWED) or custody.dropped):
+    if rows or effects or (not more and keeping.wants_scrub(stores, now)):
         effects.append(Scrub())
     return Decision(more, tuple(effects))
 
@@ -58,6 +58,7 @@ def collect(stores: Stores, now: Moment) -> Decision:
 def _erase(stores: Stores, contact: ContactId, what: str, now: Moment) -> list[Effect]:
     if what == "contact":
         return _contact(stores, contact, now)
+    keeping.owe(stores, keeping.AT_ONCE)
     # Its messages go like those whose time is over: a few in each turn, after a crash as well.
     stores.vault.erasures.remove(contact, what)
     stores.vault.messages.end(contact, now.node)
@@ -74,5 +75,5 @@ def _contact(stores: Stores, contact: ContactId, now: Moment) -> list[Effect]:
         *(EnvelopeId(one) for one in vault.messages.envelopes(contact)),
     }
     keeping.drop(stores, sorted(envelopes), now.node + limits.REMEMBERED, forget=True)
-    vault.meta.put(keeping.OWED, b"1")
+    keeping.owe(stores, keeping.AT_ONCE)
     return contacts.forget(vault, contact)

@@ -13,7 +13,6 @@ import msgspec
 from p2pnode.ids import EnvelopeId, MessageId
 from p2pnode.protocol import limits
 from p2pnode.protocol.elapsed import EARLIEST, LONGEST_BELIEVED
-from p2pnode.store.database import REWRITTEN_AT_ONCE
 from p2pnode.store.records import ConversationRow, MessageRow
 from p2pnode.turns.asks import SetRetention
 from p2pnode.turns.effects import Decision
@@ -30,11 +29,25 @@ has no rule of its own."""
 OWED = "unscrubbed"
 """Under which name the vault keeps that its file is to be written anew, because messages went."""
 
+SOON, AT_ONCE = b"soon", b"at once"
+"""How it is owed: for what went by itself, and for what a person wanted to be gone."""
+
+UNCUT = "uncut"
+"""Under which name it keeps that the logs could not be cut when something went."""
+
 REWRITTEN = "rewritten"
-"""Under which name it keeps when that was last done, node time."""
+"""Under which name it keeps when it was last written anew, node time."""
+
+SMALL = 32 * 1024 * 1024
+"""Bytes up to which a store is written anew as often as once in `CUT_EVERY`."""
+
+CUT_EVERY = 3_600
+"""Seconds between two such times, and until custody's log is cut after an envelope went: cards wear
+out by writing."""
 
 REWRITE_EVERY = 86_400
-"""Seconds between two times a large vault is written anew."""
+"""Seconds between two times a larger vault is written anew. Larger custody never is: it holds only
+what is sealed."""
 
 
 def due(stores: Stores, rule: ConversationRow, since: int, span: int) -> int | None:
@@ -82,7 +95,7 @@ def let_go(stores: Stores, rows: Sequence[MessageRow], now: Moment) -> None:
         vault.gone.add(contact, [MessageId(row.id) for row in of], until)
     for ref in refs:
         vault.messages.remove(ref)
-    vault.meta.put(OWED, b"1")
+    owe(stores, SOON)
 
 
 def drop(
@@ -96,19 +109,44 @@ def drop(
     stores.vault.opened.refuse(envelopes, until, forget=forget)
 
 
+def owe(stores: Stores, how: bytes) -> None:
+    """Note that the vault is to be written anew: at once (`AT_ONCE`), or in a while (`SOON`)."""
+    if stores.vault.meta.get(OWED) != AT_ONCE:
+        stores.vault.meta.put(OWED, how)
+
+
+def wants_scrub(stores: Stores, now: Moment) -> bool:
+    """Tell whether there is something left to scrub though nothing was deleted just now."""
+    dropped = stores.custody.dropped
+    late = dropped is not None and now.node - dropped >= CUT_EVERY
+    return late or _rewrite_due(stores, now) or bool(stores.vault.meta.get(UNCUT))
+
+
+def _rewrite_due(stores: Stores, now: Moment) -> bool:
+    meta = stores.vault.meta
+    how, last = meta.get(OWED), meta.get(REWRITTEN)
+    if not how or how == AT_ONCE or last is None:
+        return bool(how)
+    small = stores.vault.database.size() <= SMALL
+    return now.node - int.from_bytes(last) >= (CUT_EVERY if small else REWRITE_EVERY)
+
+
 def scrub(stores: Stores, now: Moment) -> None:
     """See to it that files and logs no longer hold what was deleted; outside of a transaction.
 
-    Where a long read prevents it, the next time does it. A large vault is written anew once a day.
+    Where a long read prevents it, a later time does it.
     """
     vault, custody = stores.vault, stores.custody
-    owed = bool(vault.meta.get(OWED))
-    last = int.from_bytes(vault.meta.get(REWRITTEN) or b"")
-    small = vault.database.size() <= REWRITTEN_AT_ONCE
-    rewrite = owed and (small or now.node - last >= REWRITE_EVERY)
-    if vault.database.scrub(rewrite=rewrite) and rewrite:
+    rewrite = _rewrite_due(stores, now)
+    whole = vault.database.scrub(rewrite=rewrite)
+    if custody.database.scrub(rewrite=rewrite and custody.database.size() <= SMALL):
+        custody.dropped = None
+    else:
+        whole = False
+    before = bool(vault.meta.get(UNCUT))
+    if before == whole or (whole and rewrite):
         with vault.transaction():
-            vault.meta.put(OWED, b"")
-            vault.meta.put(REWRITTEN, now.node.to_bytes(8))
-    if custody.database.scrub(rewrite=custody.database.size() <= REWRITTEN_AT_ONCE):
-        custody.dropped = False
+            vault.meta.put(UNCUT, b"" if whole else b"1")
+            if whole and rewrite:
+                vault.meta.put(OWED, b"")
+                vault.meta.put(REWRITTEN, now.node.to_bytes(8))

@@ -55,6 +55,8 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     known = _known(stores, ask.device, envelope)
     if known is not None:
         return Decision("known", tuple(_tell(stores, ask.link, {known: [envelope]})))
+    if stores.vault.opened.refused(envelope):
+        return Decision("known", tuple(_taken_and_dropped(stores, ask, outer, envelope, now)))
     effects: list[Effect] = []
     try:
         mine = _open(stores, outer, envelope, now, entropy)
@@ -127,7 +129,7 @@ def _tell(
 
 def _known(stores: Stores, device: DeviceId | None, envelope: EnvelopeId) -> Known | None:
     """Say what is known of an envelope: it came from this device and was opened, or it is known to
-    have come, or it is held, or nothing. One whose message went is answered as if it was held.
+    have come, or it is held, or nothing.
 
     Only its author learns that an envelope was opened here. For others only what is carried counts:
     one that came from its author alone is taken again from a carrier, and carried like the rest.
@@ -136,8 +138,6 @@ def _known(stores: Stores, device: DeviceId | None, envelope: EnvelopeId) -> Kno
         return "opened"
     if stores.custody.token(envelope) is not None:
         return "come"
-    if stores.vault.opened.refused(envelope):
-        return "held"
     return "held" if stores.custody.has(envelope) else None
 
 
@@ -315,6 +315,19 @@ def _carried(
     if source is None:
         return [Tell(ask.link, Refused(REFUSED_NO_ROOM, (envelope,)))]
     return [Tell(ask.link, Accepted((envelope,))), Carried(ask.link, envelope, source)]
+
+
+def _taken_and_dropped(
+    stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment
+) -> list[Effect]:
+    """Answer for an envelope whose message went as for any that is carried, and keep none of it.
+
+    To a peer it is as if it had to make room at once. Not to want it would tell more: that this
+    node is its author's, or its recipient's.
+    """
+    [told, *_] = _carried(stores, ask, outer, envelope, now)
+    stores.custody.remove([envelope])
+    return [told]
 
 
 EXAMINED_AT_ONCE = 512
