@@ -27,9 +27,9 @@ def command(terminal: Terminal, path: Path, replace: bool) -> None:
     whole = path.expanduser().absolute()
     with progress(terminal, "export", "rows"), terminal.client(patience=LONG) as client:
         done = client.call(Export(str(whole), replace))
-    terminal.show(
-        done,
-        f"{done.messages} messages and {done.contacts} contacts in {clean(done.path)}"
-        f" ({done.bytes / 1e6:.1f} MB)",
+    counted = " and ".join(
+        f"{count} {what}" + ("" if count == 1 else "s")
+        for count, what in ((done.messages, "message"), (done.contacts, "contact"))
     )
+    terminal.show(done, f"{counted} in {clean(done.path)} ({done.bytes / 1e6:.1f} MB)")
     terminal.talk("It is readable by whoever has it. Unpack it and open index.html.")
