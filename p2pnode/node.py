@@ -18,7 +18,7 @@ from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.entropy import OsEntropy
-from p2pnode.errors import InvalidInput, LocalError, NotDelivered, StoreCorrupt
+from p2pnode.errors import InvalidInput, LocalError, NotDelivered, StoreCorrupt, StoreFull
 from p2pnode.home import MEGABYTE, carry_pass, disk_room, shown_identity
 from p2pnode.ids import Cursor, id_text
 from p2pnode.protocol.custody import CarryPolicy
@@ -145,10 +145,13 @@ class Node(schema.Service):
         What fell due while the node was off goes before anything is shown.
         """
         past = (self._stores, self._clock.now(), self._entropy)
-        if self._reader is None:
-            catch_up(*past)
-        else:
-            await trio.to_thread.run_sync(catch_up, *past)
+        try:
+            if self._reader is None:
+                catch_up(*past)
+            else:
+                await trio.to_thread.run_sync(catch_up, *past)
+        except StoreFull as error:  # it still reads, and may carry; what is over goes later
+            self.engine.listeners.warn(error)
         vault = self._stores.vault
         lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
         async with self.engine.running(lanes, questions.told(vault)):

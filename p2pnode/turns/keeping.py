@@ -6,13 +6,16 @@ and their copies in custody. Its id is remembered for a while, so that it is nei
 taken for new; its envelopes are refused as long.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
 
+from p2pnode.errors import StoreFull
 from p2pnode.ids import EnvelopeId, MessageId
 from p2pnode.protocol import limits
 from p2pnode.protocol.elapsed import EARLIEST, LONGEST_BELIEVED
+from p2pnode.store.database import Database
 from p2pnode.store.records import ConversationRow, MessageRow
 from p2pnode.turns.asks import SetRetention
 from p2pnode.turns.effects import Decision
@@ -134,19 +137,26 @@ def _rewrite_due(stores: Stores, now: Moment) -> bool:
 def scrub(stores: Stores, now: Moment) -> None:
     """See to it that files and logs no longer hold what was deleted; outside of a transaction.
 
-    Where a long read prevents it, a later time does it.
+    Where a long read or a full disk prevents it, a later time does it.
     """
     vault, custody = stores.vault, stores.custody
     rewrite = _rewrite_due(stores, now)
-    whole = vault.database.scrub(rewrite=rewrite)
-    if custody.database.scrub(rewrite=rewrite and custody.database.size() <= SMALL):
+    whole = _scrubbed(vault.database, rewrite=rewrite)
+    if _scrubbed(custody.database, rewrite=rewrite and custody.database.size() <= SMALL):
         custody.dropped = None
     else:
         whole = False
     before = bool(vault.meta.get(UNCUT))
     if before == whole or (whole and rewrite):
-        with vault.transaction():
+        with contextlib.suppress(StoreFull), vault.transaction():
             vault.meta.put(UNCUT, b"" if whole else b"1")
             if whole and rewrite:
                 vault.meta.put(OWED, b"")
                 vault.meta.put(REWRITTEN, now.node.to_bytes(8))
+
+
+def _scrubbed(database: Database, *, rewrite: bool) -> bool:
+    try:
+        return database.scrub(rewrite=rewrite)
+    except StoreFull:
+        return False

@@ -2,14 +2,15 @@
 
 import pytest
 
-from p2pnode.errors import InvalidInput
+from p2pnode.errors import InvalidInput, StoreFull
 from p2pnode.protocol.content import Fading, Redaction
 from p2pnode.protocol.envelope import envelope_id
-from p2pnode.turns import agreements, asks, views
-from p2pnode.turns.effects import Charge
+from p2pnode.store.database import Database
+from p2pnode.turns import agreements, asks, keeping, views
+from p2pnode.turns.effects import Charge, Scrub
 from p2pnode.turns.send import tell
 from p2pnode.turns.start import catch_up
-from tests.correspondents import DAY, Correspondent, befriend, exchange
+from tests.correspondents import DAY, Correspondent, befriend, decrypted, exchange
 
 WEEK = 7 * DAY
 
@@ -370,3 +371,47 @@ def test_erasing_a_contact_takes_its_envelopes_from_custody_and_leaves_those_of_
     cy.receive([to_cy], "ana")
     assert cy.texts("ana") == ["to cy"]
     cy.close()
+
+
+def test_a_full_disk_puts_scrubbing_off_and_ends_nothing(tmp_path, monkeypatch):
+    ana, bo = Correspondent("ana", tmp_path), Correspondent("bo")
+    befriend(ana, bo)
+    ana.write("bo", "canary-to-be-scrubbed")
+    ana.do(asks.Erase(ana.contacts["bo"], "conversation", 0))
+    ana.collect()
+    real = Database.scrub
+
+    def full(self, *, rewrite):
+        raise StoreFull("the disk is full")
+
+    monkeypatch.setattr(Database, "scrub", full)
+    keeping.scrub(ana.stores, ana.moment())
+    assert keeping.wants_scrub(ana.stores, ana.moment())
+    monkeypatch.setattr(Database, "scrub", real)
+    ana.reopen()  # a crash forgets nothing
+    assert keeping.wants_scrub(ana.stores, ana.moment())
+    keeping.scrub(ana.stores, ana.moment())
+    assert not keeping.wants_scrub(ana.stores, ana.moment())
+    assert b"canary" not in decrypted(ana.stores.vault)
+    ana.close()
+    bo.close()
+
+
+def test_what_goes_all_the_time_rewrites_the_file_once_an_hour(people):
+    ana, _ = people
+    ana.do(asks.SetRetention(ana.contacts["bo"], DAY))
+    rewritten = 0
+    for _ in range(6 * 60):  # a message every minute, for six hours; a day later they go
+        ana.write("bo", "x")
+        ana.now += 60
+    ana.now += DAY - 6 * 3_600
+    for _ in range(6 * 60):
+        ana.now += 60
+        ana.effects.clear()
+        ana.collect()
+        if Scrub() in ana.effects:
+            before = ana.stores.vault.meta.get(keeping.REWRITTEN)
+            keeping.scrub(ana.stores, ana.moment())
+            rewritten += ana.stores.vault.meta.get(keeping.REWRITTEN) != before
+    assert ana.texts("bo") == []
+    assert rewritten in (6, 7)
