@@ -14,7 +14,7 @@ from p2pnode import erasure
 from p2pnode.api.server import serve
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Home
-from p2pnode.engine.clock import wall_time
+from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.errors import (
     Denied,
@@ -24,9 +24,9 @@ from p2pnode.errors import (
     StoreError,
     WrongPassphrase,
 )
-from p2pnode.locked import LockedNode, open_locked
+from p2pnode.locked import open_locked
 from p2pnode.logs import log_to_stderr
-from p2pnode.node import Node, open_node
+from p2pnode.node import open_node
 from p2pnode.schema import (
     Answer,
     CancelErasures,
@@ -57,8 +57,6 @@ LOOK_EVERY = 30.0
 """Seconds between two looks whether the home is to be erased."""
 
 Talk = Callable[[str], None]
-
-Running = Node | LockedNode
 
 
 def run(
@@ -95,7 +93,7 @@ async def _serve(
         locked = keys.kind(home.vault_key) != "none" and passphrase is None and key_file is None
         if locked:
             async with open_locked(home, config) as carrier:
-                gate.service = carrier
+                gate.service, gate.clock = carrier, carrier.engine.clock
                 await nursery.start(_serve_api, gate, home, stopping)
                 nursery.start_soon(_announce, gate, talk, began)
                 await either(stopping, gate.opened)
@@ -108,7 +106,7 @@ async def _serve(
                 ) as node,
                 automated(node, config, home.root) as service,
             ):
-                gate.open(service)
+                gate.open(service, node.engine.clock)
                 if not locked:
                     await nursery.start(_serve_api, gate, home, stopping)
                 nursery.start_soon(_announce, gate, talk, began)
@@ -126,7 +124,8 @@ class Gate(Service):
     """
 
     def __init__(self, home: Home) -> None:
-        self.service: Running | None = None
+        self.service: Service | None = None
+        self.clock: Clock | None = None
         self.opened = trio.Event()
         self.secret: tuple[bytes | None, Path | None] = (None, None)
         self._home = home
@@ -135,9 +134,9 @@ class Gate(Service):
         self._asked = trio.Event()
         self.over = False
 
-    def open(self, node: Running) -> None:
+    def open(self, node: Service, clock: Clock) -> None:
         """Let requests through to the node."""
-        self.service = node
+        self.service, self.clock = node, clock
         self._open.set()
 
     async def call(self, request: Request) -> Answer:
@@ -148,42 +147,42 @@ class Gate(Service):
             await self._open.wait()
         assert self.service is not None
         if isinstance(request, Erase) and request.what == "all":
-            return self._plan(self.service, request)
+            return self._plan(request)
         answer = await self.service.call(request)
         if isinstance(request, CancelErasures) and not request.contact:
             assert isinstance(answer, Erasures)
             more = erasure.cancel(self._home)
             return msgspec.structs.replace(answer, cancelled=answer.cancelled + more)
         if isinstance(answer, Erasures | Status):
-            return msgspec.structs.replace(
-                answer, erasing=[*answer.erasing, *self._planned(self.service)]
-            )
+            return msgspec.structs.replace(answer, erasing=[*answer.erasing, *self._planned()])
         return answer
 
-    def _plan(self, service: Running, request: Erase) -> Erasures:
-        after = 0 if request.now else erasure.GRACE
-        now = service.engine.clock.now().node
-        erasure.plan(self._home, now, after=after, settings=request.settings)
-        self._asked.set()
-        return Erasures(erasing=self._planned(service))
+    def _now(self) -> int:
+        """Return the node time; there is one while anybody answers."""
+        assert self.clock is not None
+        return self.clock.now().node
 
-    def _planned(self, service: Running) -> list[Erasing]:
+    def _plan(self, request: Erase) -> Erasures:
+        after = 0 if request.now else erasure.GRACE
+        erasure.plan(self._home, self._now(), after=after, settings=request.settings)
+        self._asked.set()
+        return Erasures(erasing=self._planned())
+
+    def _planned(self) -> list[Erasing]:
         planned = erasure.intent(self._home)
         if planned is None:
             return []
-        left = max(0, planned.due - service.engine.clock.now().node)
+        left = max(0, planned.due - self._now())
         return [Erasing(what="all", contact="", left=left)]
 
     async def until_erased(self, stopping: trio.Event) -> None:
         """End the daemon when its home is to be erased, which is done when all of it is closed."""
         while True:
             self._asked = trio.Event()
-            if self.service is not None:
-                now = self.service.engine.clock.now().node
-                if erasure.is_due(self._home, now):
-                    self.over = True
-                    stopping.set()
-                    return
+            if self.clock is not None and erasure.is_due(self._home, self._now()):
+                self.over = True
+                stopping.set()
+                return
             with trio.move_on_after(LOOK_EVERY):
                 await self._asked.wait()
 
