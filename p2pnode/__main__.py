@@ -9,6 +9,7 @@ LOCAL = {
     "run": ("p2pnode.local.run", "Run the node in the foreground."),
     "service": ("p2pnode.local.service", "Let systemd run the node, always."),
     "doctor": ("p2pnode.local.doctor", "Look at everything that could be wrong, with fixes."),
+    "erase": ("p2pnode.local.erase", "Erase a contact, a conversation, or this whole node."),
     "simulate": ("p2pnode.local.simulate", "Tell what delivery to expect, by simulation."),
 }
 

@@ -63,6 +63,11 @@ class Home:
         return self.root / "carry.pass"
 
     @property
+    def erasure(self) -> Path:
+        """That everything here is to be erased, and when."""
+        return self.root / "erase.json"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock says that a daemon (or `init`) holds this home."""
         return self.root / "lock"
@@ -148,10 +153,17 @@ class Privacy(msgspec.Struct, frozen=True):
     """[privacy]: origin says how long own envelopes wait before carriers get copies. The longer,
     the less their first appearance says who wrote them. tokens: tell carriers, hours later, which
     own envelopes have come, so that they stop carrying them; it may help them to guess whose they
-    were."""
+    were. redactions: hide texts whose authors asked to have them removed."""
 
     origin: Literal["fast", "balanced", "hide"] = "balanced"
     tokens: bool = False
+    redactions: bool = True
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """[retention]: how many days messages are kept, 0 for ever; a conversation may have its own."""
+
+    days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -193,6 +205,7 @@ class Config(msgspec.Struct, frozen=True):
     transports: dict[str, bool | dict[str, Any]] = {}
     carry: Carry = Carry()
     privacy: Privacy = Privacy()
+    retention: Retention = Retention()
     log: Log = Log()
     hooks: Hooks = Hooks()
     notify: Notify = Notify()

@@ -10,10 +10,13 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
 import trio
 
+from p2pnode import erasure
 from p2pnode.api.server import serve
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Home
+from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
+from p2pnode.erasable import Erasable
 from p2pnode.errors import Denied, HomeInUse, LocalError, StoreError, WrongPassphrase
 from p2pnode.gate import Gate
 from p2pnode.locked import open_locked
@@ -55,12 +58,16 @@ def run(
     notifier = Notifier.taken_from(os.environ)
     with home_lock(home), closing(notifier):
         failure: LocalError | None = None
-        try:
-            trio.run(_serve, home, config, secret, talk, notifier, else_locked)
-        except* LocalError as group:
-            failure = _first(group)
+        over = erasure.is_due(home, erasure.kept_time(home, wall_time()))
+        if not over:
+            try:
+                over = trio.run(_serve, home, config, secret, talk, notifier, else_locked)
+            except* LocalError as group:
+                failure = _first(group)
         if failure is not None:  # raised up there it would come in a group again
             raise failure
+        if over:
+            talk(erasure.last_word(home, erasure.carry_out(home)))
 
 
 async def _serve(
@@ -70,15 +77,18 @@ async def _serve(
     talk: Talk,
     notifier: Notifier,
     else_locked: bool,
-) -> None:
+) -> bool:
+    """Serve until told to stop; return whether the home is to be erased now."""
     stopping = trio.Event()
     gate = Gate(home)
+    service = Erasable(gate, home)
     began = trio.current_time()
     locked = secret is None and keys.kind(home.vault_key) != "none"
     first, renewed = True, False
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, stopping)
         nursery.start_soon(notifier.keep_alive)
+        nursery.start_soon(service.until_erased, stopping)
         if not locked:
             try:
                 await gate.unlock_with(secret or keys.Secret())
@@ -89,11 +99,11 @@ async def _serve(
                 locked = True
         while not stopping.is_set():
             key = None if locked else gate.take_key()
-            async with _standing(home, config, key, renewed=renewed) as service:
+            async with _standing(home, config, key, renewed=renewed) as (node, service.clock):
                 del key
-                gate.open(service, locked=locked)
+                gate.open(node, locked=locked)
                 if first:
-                    await nursery.start(_serve_api, gate, home, stopping)
+                    await nursery.start(_serve_api, service, home, stopping)
                     notifier.ready()
                     nursery.start_soon(_report, gate, notifier)
                     first = False
@@ -103,25 +113,29 @@ async def _serve(
                     notifier.stopping()
                     nursery.cancel_scope.deadline = trio.current_time() + ENDING
                 await gate.emptied()
-            del service
+            del node
             give_back_memory()
             locked, renewed = not locked, locked
         nursery.cancel_scope.cancel()
+    return service.over
 
 
 @asynccontextmanager
 async def _standing(
     home: Home, config: Config, key: bytes | None, *, renewed: bool
-) -> AsyncIterator[Service]:
-    """Run the node with its key and what it does by itself, or, without, the locked one."""
+) -> AsyncIterator[tuple[Service, Clock]]:
+    """Run the node with its key and what it does by itself, or, without, the locked one.
+
+    Yields who answers, and the clock.
+    """
     if key is None:
         async with open_locked(home, config) as carrier:
-            yield carrier
+            yield carrier, carrier.engine.clock
         return
     opening = open_node(home, config, key=key, renewed=renewed)
     del key
     async with opening as node, automated(node, config, home.root) as service:
-        yield service
+        yield service, node.engine.clock
 
 
 async def _serve_api(

@@ -67,6 +67,8 @@ class LockedNode(schema.Service):
             case schema.ReadCourier(place=place):
                 taken = await self.engine.couriers.read(place)
                 return schema.CourierRead(**taken._asdict())
+            case schema.GetErasures() | schema.CancelErasures(contact=""):
+                return schema.Erasures(erasing=[])  # of the vault's none can be told
             case _:
                 await trio.lowlevel.checkpoint()
                 raise VaultLocked(

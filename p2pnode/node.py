@@ -12,21 +12,23 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import diagnosis, overview, plugins, questions, schema
+from p2pnode import diagnosis, overview, plugins, questions, rights, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.entropy import OsEntropy
-from p2pnode.errors import InvalidInput, LocalError, NotDelivered, StoreCorrupt
+from p2pnode.errors import InvalidInput, LocalError, NotDelivered, StoreCorrupt, StoreFull
 from p2pnode.home import MEGABYTE, carry_pass, disk_room, shown_identity
 from p2pnode.ids import Cursor, id_text
 from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.delivery import final, reached
 from p2pnode.protocol.names import petname
+from p2pnode.rights import DAY, Rights
 from p2pnode.spi.transport import Courier, Transport
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
 from p2pnode.turns import asks
+from p2pnode.turns.start import catch_up
 from p2pnode.turns.stores import Stores
 
 Found = TypeVar("Found")
@@ -49,20 +51,31 @@ async def open_node(
     async with AsyncExitStack() as stack:
         vault = Vault.open(home.vault, key)
         stack.callback(vault.close)
-        reader = Vault.open(home.vault, key, read_only=True)
-        stack.callback(reader.close)
-        del key  # this frame stays for as long as the node runs
         custody = Custody.open(home.custody)
         stack.callback(custody.close)
-        reading = Custody.open(home.custody, read_only=True)
-        stack.callback(reading.close)
-        settings = (policy(config), config.privacy.origin, config.privacy.tokens)
+        privacy = config.privacy
+        settings = (
+            policy(config),
+            privacy.origin,
+            privacy.tokens,
+            privacy.redactions,
+            config.retention.days * DAY,
+        )
+        readers = []
+        for _ in ("questions", "an export"):
+            reader = Vault.open(home.vault, key, read_only=True)
+            stack.callback(reader.close)
+            reading = Custody.open(home.custody, read_only=True)
+            stack.callback(reading.close)
+            readers.append(Stores(reader, reading, *settings))
+        del key  # this frame stays for as long as the node runs
         node = Node(
             Stores(vault, custody, *settings, room=partial(disk_room, home.root)),
             transports,
-            reader=Stores(reader, reading, *settings),
+            reader=readers[0],
             carry_pass=carry_pass(home, renewed=renewed),
             home=home,
+            exported=readers[1],
         )
         yield await stack.enter_async_context(node.running())
 
@@ -76,7 +89,8 @@ class Node(schema.Service):
     """A running node behind the local API.
 
     reader: stores on connections of their own, read in worker threads; None reads from `stores`
-    in the event loop (for virtual time, with stores in memory).
+    in the event loop (for virtual time, with stores in memory). exported: the same once more, for
+    an export, which may read for long.
     """
 
     def __init__(
@@ -90,6 +104,7 @@ class Node(schema.Service):
         random: Any = None,
         carry_pass: bytes = b"",
         home: Home | None = None,
+        exported: Stores | None = None,
     ) -> None:
         own = stores.vault.identity.load()
         if own is None:
@@ -100,10 +115,11 @@ class Node(schema.Service):
         self._reader = reader
         self._reading = trio.CapacityLimiter(1)
         self._clock = clock or Clock.resumed(stores.vault.meta.get(KEPT))
+        self._entropy = entropy or OsEntropy()
         self.engine = Engine(
             stores,
             own,
-            entropy or OsEntropy(),
+            self._entropy,
             self._clock,
             transports,
             random=random or SystemRandom(),
@@ -111,10 +127,23 @@ class Node(schema.Service):
             carry_pass=carry_pass,
         )
         self._ask = self.engine.owner.ask
+        settings = home.config if home is not None else None
+        self.rights = Rights(self.engine, self._read, exported, settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Node"]:
-        """Run until the context ends; the node's clock is kept at its end."""
+        """Run until the context ends; the node's clock is kept at its end.
+
+        What fell due while the node was off goes before anything is shown.
+        """
+        past = (self._stores, self._clock.now(), self._entropy)
+        try:
+            if self._reader is None:
+                catch_up(*past)
+            else:
+                await trio.to_thread.run_sync(catch_up, *past)
+        except StoreFull as error:  # it still reads, and may carry; what is over goes later
+            self.engine.listeners.warn(error)
         vault = self._stores.vault
         lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
         async with self.engine.running(lanes, questions.told(vault)):
@@ -226,6 +255,8 @@ class Node(schema.Service):
                 found = await self._read(questions.contact_row, name)
                 await self._ask(asks.Verify(found.id, matches))
                 return await self._contact(name)
+            case _ if isinstance(request, Rights.REQUESTS):
+                return await self.rights.call(request)
             case _:
                 return await super().call(request)
 
@@ -294,8 +325,10 @@ class Node(schema.Service):
         return message
 
     async def _status(self) -> schema.Status:
-        found = await self._read(overview.counted, self._clock.now().node)
-        return overview.status(self.engine, found)
+        now = self._clock.now().node
+        found = await self._read(overview.counted, now)
+        erasing = await self._read(rights.erasing, now)
+        return overview.status(self.engine, found, erasing=erasing, work=self.rights.work)
 
     async def _diagnose(self) -> schema.Diagnosis:
         found = [diagnosis.clock(self._clock.wall())]

@@ -1,5 +1,6 @@
 """What `status` and `peers` tell: the engine's links and the stores' figures, as the API shows."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import trio
@@ -55,8 +56,15 @@ def custody(stores: Stores) -> schema.CustodyStatus:
     )
 
 
-def status(engine: Engine, found: Counted, *, locked: bool = False) -> schema.Status:
-    """Return the whole picture."""
+def status(
+    engine: Engine,
+    found: Counted,
+    *,
+    locked: bool = False,
+    erasing: Sequence[schema.Erasing] = (),
+    work: Mapping[str, int] | None = None,
+) -> schema.Status:
+    """Return the whole picture. erasing: what is planned; work: long work and how far it is."""
     return schema.Status(
         version=__version__,
         uptime=round(engine.clock.uptime(), 1),
@@ -69,6 +77,8 @@ def status(engine: Engine, found: Counted, *, locked: bool = False) -> schema.St
         custody=found.custody,
         transports=_transports(engine),
         locked=locked,
+        erasing=list(erasing),
+        work=dict(work or {}),
         courier=dict(engine.couriers.under_way),
         rejected=dict(engine.peers.rejected),
         warnings=engine.listeners.warnings,

@@ -37,7 +37,7 @@ def contacts(stores: Stores, online: frozenset[bytes]) -> schema.Contacts:
 def message(stores: Stores, prefix: str) -> schema.Message:
     """Return a message by the beginning of its id. Raises InvalidInput."""
     row = views.find_message(stores.vault, prefix)
-    return views.message(row, views.petname(stores.vault, row.contact))
+    return views.message(row, views.petname(stores.vault, row.contact), hide=stores.redactions)
 
 
 def history(stores: Stores, name: str, limit: int, before: str) -> schema.History:
@@ -48,7 +48,12 @@ def history(stores: Stores, name: str, limit: int, before: str) -> schema.Histor
     rows = vault.messages.history(contact.id, limit, ref)
     return schema.History(
         messages=[
-            views.message(row, contact.name, vault.messages.missing(contact.id, row.heads))
+            views.message(
+                row,
+                contact.name,
+                vault.messages.missing(contact.id, row.heads),
+                hide=stores.redactions,
+            )
             for row in rows
         ]
     )
@@ -68,7 +73,7 @@ def events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
     events = stores.vault.events
     after = request.after if request.after >= 0 else events.acked(request.consumer)
     while rows := events.after(after, request.limit):
-        shown = (views.event(row, stores.vault) for row in rows)
+        shown = (views.event(row, stores.vault, hide=stores.redactions) for row in rows)
         if found := [event for event in shown if event is not None]:
             return found
         after = rows[-1].cursor

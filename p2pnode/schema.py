@@ -26,7 +26,15 @@ MAX_TEXT = 61_440
 """Bytes of UTF-8 in one message; equals the protocol's bound (a test holds them together)."""
 
 EventKind = Literal[
-    "message.received", "message.state", "contact.paired", "contact.suspect", "contact.changed"
+    "message.received",
+    "message.state",
+    "message.redacted",
+    "contact.paired",
+    "contact.suspect",
+    "contact.changed",
+    "disappear.proposed",
+    "disappear.agreed",
+    "disappear.declined",
 ]
 State = Literal["queued", "handed", "delivered", "read", "expired", "received"]
 """queued → handed (to n carriers, or to the recipient's own node) → delivered → read | expired;
@@ -161,6 +169,10 @@ class Status(Answer, frozen=True):
     transports: dict[str, TransportStatus]
     locked: bool = False
     """The vault is locked: this node carries and forwards, and does nothing else."""
+    erasing: list["Erasing"] = []
+    """What is to be erased, and when."""
+    work: dict[str, int] = {}
+    """Long work under way and how far it has come: export (rows written)."""
     courier: dict[str, int] = {}
     """Envelopes handled so far by courier work that is not done: write, read."""
     rejected: dict[str, int] = {}
@@ -410,7 +422,9 @@ class Message(Answer, frozen=True):
     """One message. `from` and `to` are petnames, empty for oneself.
 
     at: when it was written, by the author's clock, a caption; missing: how many messages the
-    author had seen that this node has not.
+    author had seen that this node has not. redacted: its author asked to have it removed (its text
+    is empty then, unless `[privacy] redactions` is off, or it is one's own). span: seconds it
+    lives, as both agreed; 0 without end.
     """
 
     id: str
@@ -420,6 +434,8 @@ class Message(Answer, frozen=True):
     state: State
     at: int
     missing: int = 0
+    redacted: bool = False
+    span: int = 0
 
 
 class GetHistory(Asks["History"], frozen=True):
@@ -474,8 +490,8 @@ class TakeEvents(Asks["Events"], frozen=True):
 class Event(Answer, frozen=True):
     """A stored event; it comes at least once until its consumer acknowledges it.
 
-    message.received and message.state carry `message`; contact.paired, contact.suspect and
-    contact.changed carry `contact`.
+    message.received, message.state and message.redacted carry `message`; the others carry
+    `contact`.
     """
 
     cursor: int
@@ -549,6 +565,121 @@ class CourierRead(Answer, frozen=True):
     refused: int
 
 
+# One's own data --------------------------------------------------------------------------------
+
+
+class Export(Asks["Exported"], frozen=True):
+    """Write everything that is kept about this node's person, and by it, into one archive.
+
+    path: absolute; the daemon writes it. replace: a file that is there already may be replaced.
+    """
+
+    path: Annotated[str, msgspec.Meta(max_length=4_096)]
+    replace: bool = False
+
+
+class Exported(Answer, frozen=True):
+    """Where the archive is, its size, and how much of what people look for is in it."""
+
+    path: str
+    bytes: int
+    contacts: int
+    messages: int
+
+
+class Erase(Asks["Erasures"], frozen=True):
+    """Erase a contact, only the conversation with it, or all of this node.
+
+    now: without the grace period of a day, in which it can be cancelled. settings: for all, also
+    config.toml.
+    """
+
+    what: Literal["contact", "conversation", "all"]
+    contact: Name = ""
+    now: bool = False
+    settings: bool = False
+
+
+class CancelErasures(Asks["Erasures"], frozen=True):
+    """Cancel what is planned: of a contact, or everything."""
+
+    contact: Name = ""
+
+
+class GetErasures(Asks["Erasures"], frozen=True):
+    """Ask what is planned."""
+
+
+class Erasing(Answer, frozen=True):
+    """A planned erasure, and in how many seconds it comes."""
+
+    what: Literal["contact", "conversation", "all"]
+    contact: str
+    left: float
+
+
+class Erasures(Answer, frozen=True):
+    """What is planned now; cancelled: how many were until this call."""
+
+    erasing: list[Erasing]
+    cancelled: int = 0
+
+
+class GetRules(Asks["Rules"], frozen=True):
+    """Ask how long messages are kept, with one contact or with all."""
+
+    contact: Name = ""
+
+
+class SetRetention(Asks["Rules"], frozen=True):
+    """Keep messages with a contact for so many days: 0 for ever, None as the settings say."""
+
+    contact: Name
+    days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] | None
+
+
+class Propose(Asks["Rules"], frozen=True):
+    """Propose that messages disappear so many seconds after they were written, and after they came;
+    0: that they stay. The same as the other proposed accepts it."""
+
+    contact: Name
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=366 * 86_400)]
+
+
+class AnswerProposal(Asks["Rules"], frozen=True):
+    """Accept or decline what a contact proposed."""
+
+    contact: Name
+    accepted: bool
+
+
+class Rule(Answer, frozen=True):
+    """How long messages with a contact are kept.
+
+    days: as set for it, None for as the settings say. seconds: after which messages disappear, as
+    both agreed, 0 for never. proposed: what waits for the other's answer; offered: for ours.
+    """
+
+    contact: str
+    days: int | None
+    seconds: int
+    proposed: int | None = None
+    offered: int | None = None
+
+
+class Rules(Answer, frozen=True):
+    """The rules of one contact, or of all; default: days the settings say, 0 for ever."""
+
+    default: int
+    rules: list[Rule]
+
+
+class Redact(Asks["Message"], frozen=True):
+    """Ask the recipient to remove one's own message; id may be a unique beginning."""
+
+    id: str
+
+
 METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "identity.get": (GetIdentity, Identity),
     "node.ready": (GetReady, Ready),
@@ -573,6 +704,15 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "message.wait": (WaitState, Message),
     "message.history": (GetHistory, History),
     "message.why": (Why, Because),
+    "message.redact": (Redact, Message),
+    "conversation.rules": (GetRules, Rules),
+    "conversation.retain": (SetRetention, Rules),
+    "conversation.propose": (Propose, Rules),
+    "conversation.answer": (AnswerProposal, Rules),
+    "data.export": (Export, Exported),
+    "data.erase": (Erase, Erasures),
+    "data.cancel": (CancelErasures, Erasures),
+    "data.erasures": (GetErasures, Erasures),
     "courier.write": (WriteCourier, CourierWritten),
     "courier.read": (ReadCourier, CourierRead),
     "events.take": (TakeEvents, Events),

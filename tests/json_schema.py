@@ -84,7 +84,11 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Return random values that fit the schema of a parameter."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if "anyOf" in schema:
+        return st.one_of([values(one) for one in schema["anyOf"]])
     match schema["type"]:
+        case "null":
+            return st.none()
         case "boolean":
             return st.booleans()
         case "integer":

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import trio
@@ -26,14 +27,28 @@ CARRY = 1_000_000
 
 
 class Person:
-    """A node that can be switched off and on; its stores stay."""
+    """A node that can be switched off and on; its stores stay. folder: they are files there."""
 
-    def __init__(self, net: MemoryNet, name: str, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        net: MemoryNet,
+        name: str,
+        *,
+        seed: int = 0,
+        folder: Path | None = None,
+        retention: int = 0,
+    ) -> None:
         self.net = net
         self.name = name
         self.entropy = SeededEntropy(int.from_bytes(f"{name}{seed}".encode()[:15]))
         self.random = Random(f"{name} {seed}")
-        self.stores = Stores(Vault.memory(), Custody.memory(), CarryPolicy(CARRY))
+        if folder is None:
+            vault, custody = Vault.memory(), Custody.memory()
+        else:
+            folder.mkdir()
+            vault = Vault.create(folder / "vault.db", self.entropy.take(32))
+            custody = Custody.create(folder / "custody.db")
+        self.stores = Stores(vault, custody, CarryPolicy(CARRY), retention=retention)
         account = identity.new_account(self.entropy)
         own = Own(account, identity.new_device(account, self.entropy), name)
         initialise(self.stores.vault, own, self.entropy.take(32))

@@ -28,6 +28,7 @@ class ScriptedNode(schema.Service):
         self.locked = False
         self.adapter = "warn"
         self.courier: dict[str, int] = {}
+        self.erasing: list[schema.Erasing] = []
         self.running = 0
         self.most_running = 0
         self.change = trio.Event()
@@ -154,6 +155,7 @@ class ScriptedNode(schema.Service):
             transports={"lan": schema.TransportStatus(state="up", nearby=2)},
             locked=self.locked,
             courier=self.courier,
+            erasing=self.erasing,
             rejected={"bad-frame": 2},
             warnings=["the vault has no passphrase"],
         )
@@ -262,6 +264,47 @@ class ScriptedNode(schema.Service):
         fresh = ask.consumer not in self.acked
         cursor = self.acked.setdefault(ask.consumer, len(self.events))
         return schema.Begun(cursor=cursor, fresh=fresh)
+
+    async def _redact(self, ask: schema.Redact) -> schema.Message:
+        import msgspec
+
+        return msgspec.structs.replace(self._message(ask.id), redacted=True)
+
+    def _rules(self, name: str, **changes: object) -> schema.Rules:
+        names = [self._known(name).name] if name else list(self.contacts)
+        rules = [
+            schema.Rule(**{"contact": one, "days": None, "seconds": 0, **changes})  # type: ignore[arg-type]
+            for one in names
+        ]
+        return schema.Rules(default=0, rules=rules)
+
+    async def _getrules(self, ask: schema.GetRules) -> schema.Rules:
+        return self._rules(ask.contact, offered=604_800)
+
+    async def _setretention(self, ask: schema.SetRetention) -> schema.Rules:
+        return self._rules(ask.contact, days=ask.days)
+
+    async def _propose(self, ask: schema.Propose) -> schema.Rules:
+        return self._rules(ask.contact, proposed=ask.seconds)
+
+    async def _answerproposal(self, ask: schema.AnswerProposal) -> schema.Rules:
+        return self._rules(ask.contact, seconds=604_800 if ask.accepted else 0)
+
+    async def _export(self, ask: schema.Export) -> schema.Exported:
+        return schema.Exported(path=ask.path, bytes=1_000, contacts=1, messages=len(self.messages))
+
+    async def _erase(self, ask: schema.Erase) -> schema.Erasures:
+        if ask.contact:
+            self._known(ask.contact)
+        self.erasing = [schema.Erasing(what=ask.what, contact=ask.contact, left=86_400)]
+        return schema.Erasures(erasing=[] if ask.now else self.erasing)
+
+    async def _geterasures(self, ask: schema.GetErasures) -> schema.Erasures:
+        return schema.Erasures(erasing=self.erasing)
+
+    async def _cancelerasures(self, ask: schema.CancelErasures) -> schema.Erasures:
+        cancelled, self.erasing = len(self.erasing), []
+        return schema.Erasures(erasing=[], cancelled=cancelled)
 
     async def _writecourier(self, ask: schema.WriteCourier) -> schema.CourierWritten:
         if ask.contact:

@@ -14,7 +14,16 @@ from p2pnode.ids import (
 )
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.session.records import Listing, Session, TagRow
-from p2pnode.store.records import ContactRow, DeviceRow, LaneRow, MessageRow, OutboxRow, PairingRow
+from p2pnode.store.records import (
+    ContactRow,
+    ConversationRow,
+    DeviceRow,
+    ErasureRow,
+    LaneRow,
+    MessageRow,
+    OutboxRow,
+    PairingRow,
+)
 from p2pnode.store.vault import Vault
 
 
@@ -143,5 +152,10 @@ class Rows:
         vault.traces.add(ref, 11, "saved", "")
         vault.events.add("message.state", 11, ref, contact.id)
         vault.events.add("contact.paired", 11, contact=contact.id)
-        vault.lanes.add(LaneRow(Lane(self.take(16)), contact.id, None))
+        lane = Lane(self.take(16))
+        vault.lanes.add(LaneRow(lane, contact.id, None))
+        vault.private.save("tor", f"lane-{lane.hex()}", self.take(32))
+        vault.conversations.save(ConversationRow(contact.id, retention=86_400, span=3_600))
+        vault.gone.add(contact.id, [MessageId(self.take(16))], 500)
+        vault.erasures.add(ErasureRow(contact.id, "conversation", 500))
         return contact, device, session

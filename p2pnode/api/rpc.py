@@ -25,7 +25,17 @@ from p2pnode.openrpc import (
     ErrorData,
     document,
 )
-from p2pnode.schema import METHODS, UNREADABLE, Answer, Diagnose, Request, Send, Service, Unlock
+from p2pnode.schema import (
+    METHODS,
+    UNREADABLE,
+    Answer,
+    Diagnose,
+    Export,
+    Request,
+    Send,
+    Service,
+    Unlock,
+)
 
 MAX_BATCH = 256
 """Calls in one batch."""
@@ -101,7 +111,7 @@ class Work:
 
 
 def _waits(request: Request) -> bool:
-    return bool(getattr(request, "timeout", 0)) or isinstance(request, Unlock | Diagnose)
+    return bool(getattr(request, "timeout", 0)) or isinstance(request, Unlock | Diagnose | Export)
 
 
 def read(body: bytes) -> Work:

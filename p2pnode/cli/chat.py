@@ -22,6 +22,14 @@ BACKLOG = 20
 """Messages shown at the start."""
 
 
+AGREEMENTS = {
+    "disappear.proposed": "proposes how long messages live",
+    "disappear.agreed": "and you agree how long messages live",
+    "disappear.declined": "declines how long messages should live",
+}
+"""What to say of events about disappearing messages."""
+
+
 @click.command("chat")
 @click.argument("name")
 @flags
@@ -86,10 +94,14 @@ def _listen(terminal: Terminal, name: str, cursor: int, seen: set[str]) -> None:
 
 def _tell(terminal: Terminal, name: str, event: "Event", seen: set[str]) -> None:
     message = event.message
+    if event.kind in AGREEMENTS and event.contact == name and not terminal.json:
+        terminal.talk(f"  {clean(name)} {AGREEMENTS[event.kind]}: p2pnode disappear {clean(name)}")
     if message is None:
         return
     if event.kind == "message.received" and message.from_ == name and message.id not in seen:
         seen.add(message.id)
+        terminal.show(message, shown(message))
+    elif event.kind == "message.redacted" and message.from_ == name:
         terminal.show(message, shown(message))
     elif event.kind == "message.state" and message.to == name and message.state == "delivered":
         _note(terminal, message)

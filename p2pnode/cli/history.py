@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from p2pnode.cli.terminal import Terminal, clean, clean_lines, moment
+from p2pnode.cli.terminal import Terminal, ago, clean, clean_lines, moment
 from p2pnode.cli.verbs import flags
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def shown(message: "Message") -> str:
     notes: list[str] = [message.state] if mine and message.state != "read" else []
     if message.missing:
         notes.append(f"{message.missing} earlier missing")
+    if message.span:
+        notes.append(f"disappears after {ago(message.span)}")
+    text = clean_lines(message.text, indent="    ")
+    if message.redacted:
+        by = "you" if mine else clean(message.from_)
+        text = f"{text}  [{by} asked to remove this]".strip()
     tail = f"  ({', '.join(notes)})" if notes else ""
     who = "me" if mine else clean(message.from_)
-    return f"{moment(message.at)}  {who}: {clean_lines(message.text, indent='    ')}{tail}"
+    return f"{moment(message.at)}  {who}: {text}{tail}"

@@ -13,8 +13,8 @@ EVERY = 0.5
 
 
 @contextmanager
-def courier_progress(terminal: Terminal, what: str) -> Iterator[None]:
-    """Show on stderr how many envelopes the courier work `what` has handled, while it goes on.
+def progress(terminal: Terminal, what: str, unit: str = "envelopes") -> Iterator[None]:
+    """Show on stderr how far the long work `what` has come, while it goes on.
 
     Nothing is shown where nobody looks: in pipes, with --quiet, --plain or --json.
     """
@@ -22,7 +22,7 @@ def courier_progress(terminal: Terminal, what: str) -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    shows = threading.Thread(target=_show, args=(terminal, what, done), daemon=True)
+    shows = threading.Thread(target=_show, args=(terminal, what, unit, done), daemon=True)
     shows.start()
     try:
         yield
@@ -31,16 +31,17 @@ def courier_progress(terminal: Terminal, what: str) -> Iterator[None]:
         shows.join()
 
 
-def _show(terminal: Terminal, what: str, done: threading.Event) -> None:
+def _show(terminal: Terminal, what: str, unit: str, done: threading.Event) -> None:
     from p2pnode.schema import GetStatus
 
     shown = False
     try:
         with terminal.client() as client:
             while not done.wait(EVERY):
-                count = client.call(GetStatus()).courier.get(what)
+                status = client.call(GetStatus())
+                count = {**status.courier, **status.work}.get(what)
                 if count is not None:
-                    sys.stderr.write(f"\r\x1b[K{count} envelopes so far")
+                    sys.stderr.write(f"\r\x1b[K{count} {unit} so far")
                     sys.stderr.flush()
                     shown = True
     except LocalError:

@@ -8,7 +8,7 @@ from p2pnode.cli.terminal import Terminal, ago, clean
 from p2pnode.cli.verbs import flags
 
 if TYPE_CHECKING:
-    from p2pnode.schema import Status
+    from p2pnode.schema import Erasing, Status
 
 
 KINDS = {"pairing": "a pairing", "stranger": "a stranger", "friend": "a friend"}
@@ -65,6 +65,9 @@ def _lines(status: "Status") -> list[str]:
         left = f", {link.waiting} to go" if link.waiting else ""
         place = clean(link.transport)
         lines.append(f"link: {whom} over {place} for {ago(link.age)}{moved}{left}{locked}")
+    lines += [f"! {erasing(one)}. Cancel: p2pnode erase --cancel" for one in status.erasing]
+    for what, count in status.work.items():
+        lines.append(f"{clean(what)} under way, {count} rows so far")
     for what, count in status.courier.items():
         lines.append(f"courier: {clean(what)} under way, {count} envelopes so far")
     for name, one in sorted(status.programs.items()):
@@ -80,3 +83,13 @@ def _lines(status: "Status") -> list[str]:
         lines.append(f"refused from outside: {count} ({reasons})")
     lines += [f"! {clean(warning)}" for warning in status.warnings]
     return lines
+
+
+def erasing(one: "Erasing") -> str:
+    """Return a planned erasure as people read it."""
+    what = {
+        "contact": f"{clean(one.contact)}, with all messages",
+        "conversation": f"all messages with {clean(one.contact)}",
+        "all": "everything of this node",
+    }
+    return f"to be erased in {ago(one.left)}: {what[one.what]}"

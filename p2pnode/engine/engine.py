@@ -422,6 +422,11 @@ class Engine:
         """Run an upkeep turn."""
         await self.owner.ask(asks.Upkeep(self._examined))
 
+    async def collect(self) -> None:
+        """Let everything go that is over."""
+        while await self.owner.ask(asks.Collect()):
+            pass
+
     async def _refresh(self) -> None:
         known: Known = await self.owner.ask(asks.GetPeers())
         self.peers.keys = {
@@ -482,6 +487,7 @@ class Engine:
             await trio.sleep(UPKEEP_EVERY * self._random.uniform(0.8, 1.2))
             try:
                 await self.keep()
+                await self.collect()
             except LocalError as error:
                 self.listeners.warn(error)
             await self.pairings.expire()

@@ -18,9 +18,10 @@ import trio
 from p2pnode.engine.clock import Clock
 from p2pnode.errors import P2PNodeError
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.turns.asks import Ask
+from p2pnode.turns import keeping
+from p2pnode.turns.asks import Ask, Collect
 from p2pnode.turns.commit import BATCH, Outcome, commit
-from p2pnode.turns.effects import Effect
+from p2pnode.turns.effects import Effect, Scrub
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
@@ -92,7 +93,7 @@ class Owner:
 
     async def ask_all(self, wanted: Sequence[Ask]) -> list[Outcome]:
         """Run turns in their order and return their outcomes once they are durable."""
-        if self._alone() and self._at_once(len(wanted)):
+        if self._alone() and self._at_once(wanted):
             await trio.lowlevel.checkpoint_if_cancelled()
             return self._commit_here(wanted)
         jobs = [Job(ask, wanted=True) for ask in wanted]
@@ -108,7 +109,7 @@ class Owner:
 
     async def post(self, ask: Ask) -> None:
         """Have a turn run some time soon; waits only while the queue is full."""
-        if self._alone() and self._at_once(1):
+        if self._alone() and self._at_once([ask]):
             await trio.lowlevel.checkpoint_if_cancelled()
             error = self._commit_here([ask])[0].error
             if error is not None:
@@ -156,12 +157,16 @@ class Owner:
         self._perform([effect for outcome in outcomes for effect in outcome.effects])
         return outcomes
 
-    def _at_once(self, asks: int) -> bool:
-        return self._inline or (asks <= SMALL and self._recent < FAST)
+    def _at_once(self, asks: Sequence[Ask]) -> bool:
+        if self._inline:
+            return True
+        # What collects may write a file anew.
+        small = len(asks) <= SMALL and not any(isinstance(ask, Collect) for ask in asks)
+        return small and self._recent < FAST
 
     async def _write(self, batch: list[Ask]) -> list[Outcome]:
         now = self._clock.now()
-        if self._at_once(len(batch)):
+        if self._at_once(batch):
             await trio.lowlevel.checkpoint_if_cancelled()
             return self._commit(batch, now)
         self._writing = True
@@ -174,4 +179,6 @@ class Owner:
         began = perf_counter()
         outcomes = commit(self._stores, batch, now, self._entropy)
         self._recent = max(perf_counter() - began, self._recent * FORGIVING)
+        if any(isinstance(effect, Scrub) for outcome in outcomes for effect in outcome.effects):
+            keeping.scrub(self._stores, now)
         return outcomes

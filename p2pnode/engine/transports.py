@@ -36,6 +36,12 @@ class Running:
     settled: trio.Event = field(default_factory=trio.Event)
 
 
+def declared(transport: Transport, name: str) -> bool:
+    """Tell whether a transport says what it keeps under a name."""
+    begins = tuple(known for known in transport.private if known.endswith("-"))
+    return name in transport.private or (bool(begins) and name.startswith(begins))
+
+
 class HostFor:
     """What one running transport sees of the node (`p2pnode.spi.transport.Host`)."""
 
@@ -83,6 +89,8 @@ class HostFor:
         """Keep a value in the vault."""
         if len(value) > MAX_PRIVATE:
             raise InvalidInput("a transport keeps at most 64 KiB under a name")
+        if not declared(self._running.transport, name):
+            raise InvalidInput("a transport keeps values only under the names it declares")
         await self._owner.ask(SavePrivate(self._running.transport.name, name, value))
 
 

@@ -33,6 +33,7 @@ def command(
     from p2pnode.cli import secrets
     from p2pnode.config import SYSTEM, load
     from p2pnode.home import create_home
+    from p2pnode.local.erase import finish
     from p2pnode.service.machine import create_machine_home, service_user
 
     if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
@@ -42,6 +43,7 @@ def command(
         raise InvalidInput("--system and --home name two places", hint="Choose one of them")
     system = home == SYSTEM
     owner = service_user() if system else None
+    finish(terminal, home)
     chosen = name or load(home.config).node.name
     if not chosen:
         raise InvalidInput("this node needs a name", hint="For example: p2pnode init --name ana")

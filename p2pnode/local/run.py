@@ -41,6 +41,7 @@ def command(
     from p2pnode.cli import secrets
     from p2pnode.config import load
     from p2pnode.daemon import run
+    from p2pnode.local.erase import finish
     from p2pnode.store import keys
 
     if passphrase_file is not None and key_file is not None:
@@ -48,6 +49,8 @@ def command(
     if locked and (passphrase_file is not None or key_file is not None):
         raise InvalidInput("--locked goes without --passphrase-file and --key-file")
     home = terminal.own_home
+    if finish(terminal, home):
+        return
     if not home.exists:
         raise StoreError(
             f"there is no identity in {home.root}", hint="First: p2pnode init --name NAME"

@@ -32,21 +32,70 @@ class Receipts(wire.Wire, frozen=True):
     ids: Annotated[tuple[wire.Bytes32, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_IDS)]
 
 
+Span = Annotated[int, msgspec.Meta(ge=limits.MIN_SPAN, le=limits.MAX_SPAN)]
+"""Seconds a message lives."""
+
+
+class Fading(wire.Wire, frozen=True):
+    """A text that both agreed shall go: as `Text`, and `span` seconds later it is gone.
+
+    They count from its writing at the author's, from its coming at the recipient's.
+    """
+
+    id: wire.Bytes16
+    clock: wire.Unsigned
+    heads: Annotated[tuple[wire.Bytes16, ...], msgspec.Meta(max_length=limits.MAX_HEADS)]
+    at: wire.Unsigned
+    text: str
+    span: Span
+
+
+class Proposal(wire.Wire, frozen=True):
+    """From the answer to this on messages shall go after `span` seconds; 0: they shall stay.
+
+    answers: the id of the other's proposal that this one replaces, empty when there was none.
+    """
+
+    id: wire.Bytes16
+    span: Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_SPAN)]
+    answers: Annotated[bytes, msgspec.Meta(max_length=16)]
+
+
+class Verdict(wire.Wire, frozen=True):
+    """The answer to a proposal: it is in force, or it is not."""
+
+    id: wire.Bytes16
+    accepted: bool
+
+
+class Redaction(wire.Wire, frozen=True):
+    """The author of a message asks to have it removed. Whether that is done is not told."""
+
+    id: wire.Bytes16
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A kind of content from a newer version."""
 
     kind: int
 
 
-Content = Text | Receipts
+Content = Text | Receipts | Fading | Proposal | Verdict | Redaction
 
-_KINDS: dict[int, type[Text] | type[Receipts]] = {1: Text, 2: Receipts}
+_KINDS: dict[int, type[Content]] = {
+    1: Text,
+    2: Receipts,
+    3: Fading,
+    4: Proposal,
+    5: Verdict,
+    6: Redaction,
+}
 _BYTES = {kind: bytes((number,)) for number, kind in _KINDS.items()}
 
 
 def encode_content(content: Content) -> bytes:
     """Return the bytes to seal. Raises InvalidInput for a text that is too long or not Unicode."""
-    if isinstance(content, Text):
+    if isinstance(content, Text | Fading):
         try:
             length = len(content.text.encode())
         except UnicodeEncodeError:
@@ -68,6 +117,11 @@ def content_untrusted(raw: bytes) -> Content | Unknown:
     if shape is None:
         return Unknown(raw[0])
     content = wire.decode_untrusted(raw[1:], shape)
-    if isinstance(content, Text) and len(content.text.encode()) > limits.MAX_TEXT:
+    if isinstance(content, Text | Fading) and len(content.text.encode()) > limits.MAX_TEXT:
         raise RemoteError("text-too-long")
+    if isinstance(content, Proposal):
+        if 0 < content.span < limits.MIN_SPAN:
+            raise RemoteError("bad-span")
+        if len(content.answers) not in (0, 16):
+            raise RemoteError("bad-proposal")
     return content

@@ -103,6 +103,15 @@ MAX_HEADS = 8
 MAX_NAME = 64
 """Characters in a petname or a name hint."""
 
+MIN_SPAN = 300
+"""Seconds: the shortest life messages may be given; less would be over before most arrive."""
+
+MAX_SPAN = 366 * 86_400
+"""Seconds: the longest life messages may be given."""
+
+REMEMBERED = 2 * LIFETIMES[-1]
+"""Seconds a message that went is known as such: as long as a copy of it can come."""
+
 # Records -------------------------------------------------------------------------------------
 MAX_RECORD = 65_536
 """Bytes of MessagePack decoded at once."""

@@ -6,7 +6,7 @@ keys, contacts or what an envelope means: the node gives them opaque random lane
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NewType, Protocol
 
@@ -133,7 +133,11 @@ class Host(Protocol):
         ...
 
     async def save(self, name: str, value: bytes) -> None:
-        """Keep value (at most 64 KiB) under name, durably; an empty value deletes it."""
+        """Keep value (at most 64 KiB) under name, durably; an empty value deletes it.
+
+        Only under names in the transport's `private`; one that belongs to a lane contains the
+        lane's hexadecimal, so that it goes with its contact even while the transport is not there.
+        """
         ...
 
 
@@ -148,6 +152,10 @@ class Diagnosable(ABC):
     """Name in the configuration, in `status`, and of the plug-in's entry point."""
 
     settings_type: ClassVar[type[Settings]] = Settings
+
+    private: ClassVar[Mapping[str, str]] = {}
+    """Names this transport saves values under, or their beginnings up to a `-`, and what each is,
+    for its person: what is kept is told in every export, the values are not."""
 
     def __init__(self, settings: Any) -> None:
         """Keep the settings (an instance of `settings_type`); must not touch the medium."""

@@ -1,6 +1,7 @@
 """Tables contacts, devices and addresses: the address book."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -81,18 +82,26 @@ class Contacts(Table):
             (*msgspec.structs.astuple(row)[1:], fold(row.name), row.id),
         )
 
+    LEFT_OUT: ClassVar = {
+        "contacts.fold": "the name again, as it is compared",
+        "contacts.confirm": "a key of a pairing that is not complete",
+        "contacts.alice": "which part was played in the pairing; nothing to a person",
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return the address book without keys."""
         known = self.all() if contact is None else [self.get(contact)]
         return {
             "contacts": [
                 {
+                    "id": id_text(row.id),
                     "account": id_text(row.account),
                     "name": row.name,
                     "hint": row.hint,
                     "state": row.state,
                     "verified": row.verified,
                     "created": row.created,
+                    "expires": row.expires,
                 }
                 for row in known
                 if row is not None
@@ -181,10 +190,34 @@ class Devices(Table):
         """Delete a device with its sessions, tags, addresses and waiting envelopes."""
         self._db.run("DELETE FROM devices WHERE id=?", (id,))
 
+    LEFT_OUT: ClassVar = {
+        "devices.link": "keys by which the device is recognised",
+        "devices.certificate": "what the account's signature says of the device: its public keys",
+        "devices.reset": "secrets by which a session can be begun anew",
+        "devices.pass": "how the device is recognised while it is locked",
+        "devices.session": "a row number",
+        "devices.stated_sent": "counters of the session, by which a copy of it is noticed",
+        "devices.stated_received": "counters of the session, by which a copy of it is noticed",
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return which devices are known, without keys."""
-        known = self.all() if contact is None else self.of_contact(contact)
-        return {"devices": [{"id": id_text(row.id), "last_seen": row.last_seen} for row in known]}
+        rows = self._db.rows(
+            "SELECT id, contact, last_seen, encounters FROM devices"
+            " WHERE ?1 IS NULL OR contact=?1 ORDER BY ref",
+            (contact,),
+        )
+        return {
+            "devices": [
+                {
+                    "id": id_text(id_),
+                    "contact": id_text(of),
+                    "last_seen": seen,
+                    "encounters": encounters,
+                }
+                for id_, of, seen, encounters in rows
+            ]
+        }
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete a contact's devices, or all."""
@@ -223,8 +256,12 @@ class Addresses(Table):
             )
         ]
 
+    LEFT_OUT: ClassVar = {
+        "addresses.addresses": "they may hold the key to reach the device with (onions do)"
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
-        """Return the addresses, as hex."""
+        """Return for which transports how many addresses are known."""
         rows = self._db.rows(
             "SELECT device, transport, addresses FROM addresses"
             " WHERE ?1 IS NULL OR device IN (SELECT id FROM devices WHERE contact=?1)"
@@ -236,7 +273,7 @@ class Addresses(Table):
                 {
                     "device": id_text(device),
                     "transport": transport,
-                    "addresses": [address.hex() for address in decoded(_addresses_decoder, raw)],
+                    "count": len(decoded(_addresses_decoder, raw)),
                 }
                 for device, transport, raw in rows
             ]

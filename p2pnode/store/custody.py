@@ -11,6 +11,7 @@ neither lives on because a clock was set back, nor is it told from when it came 
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, ClassVar
 
 from p2pnode.ids import EnvelopeId
 from p2pnode.protocol import limits
@@ -54,6 +55,8 @@ class Custody:
         self._told: int | None = row[1]
         self._leaves = [Leaf(0, b"")] * LEAVES
         self._stale = set(range(LEAVES))
+        self.dropped: int | None = None
+        """When the first envelope went since somebody set this to None: the log may hold it."""
 
     @classmethod
     def create(cls, path: Path) -> "Custody":
@@ -364,6 +367,30 @@ class Custody:
         )
         return [EnvelopeId(id_) for (id_,) in rows]
 
+    # Personal data -----------------------------------------------------------------------------
+
+    TABLES = ("clock", "envelopes", "bodies", "sources")
+
+    LEFT_OUT: ClassVar = {
+        "clock": "this store's clock",
+        "envelopes": "sealed envelopes of others, and of one's own mail, which the vault has open",
+        "bodies": "their bytes, which nobody but their recipient can read",
+        "sources": "how much came by whom, under marks of which the vault has the key",
+    }
+
+    def export(self) -> dict[str, list[dict[str, Any]]]:
+        """Return how much is carried: what, its person can see no more than anybody."""
+        count, size = self.count_bytes()
+        return {"carried": [{"envelopes": count, "bytes": size}]}
+
+    def erase(self) -> None:
+        """Delete everything; the store begins anew."""
+        for table in ("bodies", "envelopes", "sources"):
+            self._db.run(f"DELETE FROM {table}")
+        self._db.run("UPDATE clock SET elapsed=0, told=NULL, wall=0")
+        self._elapsed, self._told = 0, None
+        self.forget_leaves()
+
     # Inside ------------------------------------------------------------------------------------
 
     def _advance(self, now: int) -> int:
@@ -377,6 +404,8 @@ class Custody:
         return self._elapsed - first >= limits.LIFETIMES[lifetime]
 
     def _drop(self, ref: int, size: int, source: bytes) -> None:
+        if self.dropped is None:
+            self.dropped = self._told or 0
         self._db.run("DELETE FROM bodies WHERE ref=?", (ref,))
         self._db.run("UPDATE envelopes SET tag=NULL WHERE ref=?", (ref,))
         self._count(source, -1, -size, 0)

@@ -6,7 +6,8 @@ one string stop at the first row they return, which once left a vault without it
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -197,14 +198,14 @@ class Database:
             raise StoreCorrupt(
                 f"the {self.name} is empty", hint="Keep the file, and restore a copy"
             )
+        if version and self._value("PRAGMA application_id") != schema.application:
+            raise StoreCorrupt(f"the {self.name} is a file of another kind")
         if version > len(schema.steps):
             raise StoreTooNew(
                 f"the {self.name} was written by a newer p2pnode",
                 why=f"its schema is {version}, this program knows {len(schema.steps)}",
                 hint="Install that version again",
             )
-        if version and self._value("PRAGMA application_id") != schema.application:
-            raise StoreCorrupt(f"the {self.name} is a file of another kind")
         if version == len(schema.steps):
             return
         if read_only:
@@ -238,6 +239,13 @@ class Database:
         except apsw.Error as error:
             raise self._fail(error) from error
         return found
+
+    def each(self, sql: str, bindings: Sequence[Any] = ()) -> Iterator[Row]:
+        """Yield the rows of a query one by one; nothing may be written meanwhile."""
+        try:
+            yield from self._execute(sql, bindings)
+        except apsw.Error as error:
+            raise self._fail(error) from error
 
     def value(self, sql: str, bindings: Sequence[Any] = ()) -> Any:
         """Return the first column of the first row, or None."""
@@ -342,7 +350,48 @@ class Database:
             self.run("ROLLBACK TO turn")
         self.run("RELEASE turn")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read in one transaction: everything inside is as it was at one moment."""
+        try:
+            self._execute("BEGIN").fetchall()
+            self._execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        except apsw.Error as error:
+            raise self._fail(error) from error
+        try:
+            yield
+        finally:
+            self.abandon()
+
     # Care --------------------------------------------------------------------------------------
+
+    def scrub(self, *, rewrite: bool) -> bool:
+        """See to it that what was deleted is no longer in the file or its log; not inside of a
+        transaction. Tell whether that could be done now: a long read elsewhere prevents it.
+
+        Deleted rows are overwritten with zeros as they go (`secure_delete`), but a row that moved
+        to another page before it was deleted may have left a copy behind in the old one's unused
+        part: only writing the file anew is sure. rewrite: do that. The log is copied into the file
+        and cut to nothing.
+        """
+        try:
+            self._connection.set_busy_timeout(0)
+            try:
+                if rewrite:
+                    self._execute("VACUUM").fetchall()
+                busy = self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            finally:
+                self._connection.set_busy_timeout(BUSY_MS)
+        except (apsw.BusyError, apsw.LockedError):
+            return False
+        except apsw.Error as error:
+            raise store_error(error, self.name) from error
+        return not busy
+
+    def size(self) -> int:
+        """Return the bytes of the file as of the last commit, without its log."""
+        pages: int = self.value("PRAGMA page_count")
+        return pages * int(self.value("PRAGMA page_size"))
 
     def check(self) -> list[str]:
         """Return what is wrong with the file, empty when it is sound. Reads all of it."""

@@ -1,5 +1,9 @@
 """Tables events and consumers: what clients are told, at least once until they acknowledge."""
 
+import json
+from collections.abc import Sequence
+from typing import ClassVar
+
 from p2pnode.ids import ContactId, Cursor
 from p2pnode.store.records import EventRow
 from p2pnode.store.table import Exported, Table
@@ -57,13 +61,23 @@ class Events(Table):
         found = self._db.value("SELECT seq FROM sqlite_sequence WHERE name='events'")
         return Cursor(found or 0)
 
+    def forget(self, messages: Sequence[int]) -> None:
+        """Delete the events that quote messages which go: one walk through all events."""
+        self._db.run(
+            "DELETE FROM events WHERE message IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(messages)),),
+        )
+
     def prune(self, keep: int) -> int:
         """Delete all but the newest `keep` events, acknowledged or not; return how many."""
         return self._db.change("DELETE FROM events WHERE cursor<=?", (self.last() - keep,))
 
+    LEFT_OUT: ClassVar = {"events": "they only repeat what contacts, messages and traces say"}
+
     def export(self, contact: ContactId | None) -> Exported:
-        """Return nothing: events only repeat what contacts and messages say."""
-        return {}
+        """Return who takes events; the events only repeat what contacts and messages say."""
+        rows = [] if contact else self._db.rows("SELECT consumer, cursor FROM consumers")
+        return {"consumers": [{"consumer": name, "cursor": cursor} for name, cursor in rows]}
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete a contact's events, or all with the consumers."""

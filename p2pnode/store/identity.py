@@ -1,5 +1,7 @@
 """Tables meta and identity: who this node is, and small named values of its own."""
 
+from typing import ClassVar
+
 import msgspec
 
 from p2pnode.ids import ContactId, id_text
@@ -27,6 +29,10 @@ class Meta(Table):
             " ON CONFLICT (name) DO UPDATE SET value=excluded.value",
             (name, value),
         )
+
+    LEFT_OUT: ClassVar = {
+        "meta.value": "this node's clock and counters, and the key of source slots"
+    }
 
     def export(self, contact: ContactId | None) -> Exported:
         """Return the names alone: values may be keys."""
@@ -56,6 +62,10 @@ class Identity(Table):
             " ON CONFLICT (ref) DO UPDATE SET own=excluded.own",
             (_encoder.encode(own),),
         )
+
+    LEFT_OUT: ClassVar = {
+        "identity.own": "the private keys of account and device; the public ids are there"
+    }
 
     def export(self, contact: ContactId | None) -> Exported:
         """Return name and public ids."""

@@ -4,40 +4,60 @@ A message is a head while no message here names it. `absent` keeps the ids that 
 messages that came before the named ones did, so that a latecomer is known not to be a head.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
 
-from p2pnode.ids import ContactId, MessageId, id_bytes, id_text
+from p2pnode.ids import ContactId, EnvelopeId, MessageId, id_bytes, id_text
 from p2pnode.protocol import limits
 from p2pnode.protocol.delivery import State
 from p2pnode.store.database import Row
 from p2pnode.store.records import MessageRow
 from p2pnode.store.table import Exported, Table
 
-_ID = 16
+_ID, _ENVELOPE = 16, 32
 
 _MESSAGE = (
-    "ref, contact, id, mine, device, text, heads, clock, at, arrived, state, lifetime, handed"
+    "ref, contact, id, mine, device, text, heads, clock, at, arrived, state, lifetime, handed,"
+    " since, span, due, envelopes, redacted"
 )
+
+_FOR_EVER = 2**62
+"""Stands for the node time of what has no end, where the earlier of two ends is chosen."""
+
+_DUE = (
+    f"nullif(min(CASE WHEN span THEN since+span ELSE {_FOR_EVER} END,"
+    f" CASE WHEN ?1 THEN since+?1 ELSE {_FOR_EVER} END), {_FOR_EVER})"
+)
+"""When a message goes; ?1 is the retention in seconds, 0 for none."""
 
 
 def _message(row: Row) -> MessageRow:
-    ref, contact, id_, mine, device, text, raw, clock, at, arrived, state, lifetime, handed = row
-    heads = tuple(raw[i : i + _ID] for i in range(0, len(raw), _ID))
+    ref, contact, id_, mine, device, text, raw, clock, at, arrived, state, *more = row
+    lifetime, handed, since, span, due, sealed, redacted = more
     return MessageRow(
-        ref,
-        contact,
-        id_,
-        mine == 1,
-        device,
-        text,
-        heads,
-        clock,
-        at,
-        arrived,
-        state,
-        lifetime,
-        handed,
+        ref=ref,
+        contact=contact,
+        id=id_,
+        mine=mine == 1,
+        device=device,
+        text=text,
+        heads=_cut(raw, _ID),
+        clock=clock,
+        at=at,
+        arrived=arrived,
+        state=state,
+        lifetime=lifetime,
+        handed=handed,
+        since=since,
+        span=span,
+        due=due,
+        envelopes=_cut(sealed, _ENVELOPE),
+        redacted=redacted,
     )
+
+
+def _cut(raw: bytes, size: int) -> tuple[bytes, ...]:
+    return tuple(raw[i : i + size] for i in range(0, len(raw), size))
 
 
 def _span(prefix: str) -> tuple[bytes, bytes] | None:
@@ -70,11 +90,14 @@ class Messages(Table):
             known = db.change(
                 "UPDATE messages SET head=0 WHERE id=? AND contact=?", (head, contact)
             )
-            if not known:
+            if not known and not db.row(
+                "SELECT 1 FROM gone WHERE contact=? AND id=? AND redacted IS NULL", (contact, head)
+            ):
                 db.run("INSERT OR IGNORE INTO absent (contact, id) VALUES (?,?)", (contact, head))
         return db.insert(
             "INSERT INTO messages (contact, id, mine, device, text, heads, clock, at, arrived,"
-            " state, lifetime, handed, head) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " state, lifetime, handed, since, span, due, envelopes, redacted, head)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 contact,
                 row.id,
@@ -88,6 +111,11 @@ class Messages(Table):
                 row.state,
                 row.lifetime,
                 row.handed,
+                row.since,
+                row.span,
+                row.due,
+                b"".join(row.envelopes),
+                row.redacted,
                 0 if named else 1,
             ),
         )
@@ -156,6 +184,62 @@ class Messages(Table):
         """Keep how many carriers have accepted a copy."""
         self._db.run("UPDATE messages SET handed=? WHERE ref=?", (carriers, ref))
 
+    def sealed(self, ref: int, envelopes: Sequence[EnvelopeId]) -> None:
+        """Keep in which envelopes a message travels, beside those known."""
+        self._db.run(
+            "UPDATE messages SET envelopes=CAST(envelopes||? AS BLOB) WHERE ref=?",
+            (b"".join(envelopes), ref),
+        )
+
+    def redact(self, ref: int, at: int) -> None:
+        """Keep that the author asked to have a message removed."""
+        self._db.run("UPDATE messages SET redacted=? WHERE ref=?", (at, ref))
+
+    def date(self, believed: int, node: int, wall: int, longest: int) -> None:
+        """Give messages kept before there was node time in their rows a time they came at.
+
+        It is reckoned from the wall clock, where both readings can be right: from `believed` on,
+        and at most `longest` seconds apart; else they came now.
+        """
+        self._db.run(
+            "UPDATE messages SET since=?1 - CASE WHEN arrived>=?2 AND ?3-arrived BETWEEN 0 AND ?4"
+            " THEN ?3-arrived ELSE 0 END WHERE since IS NULL",
+            (node, believed, wall, longest),
+        )
+
+    def limit(self, contact: ContactId, retention: int) -> None:
+        """Set when the messages of a conversation go, anew. retention: seconds, 0 for none."""
+        self._db.run(f"UPDATE messages SET due={_DUE} WHERE contact=?2", (retention, contact))
+
+    def over(self, now: int, limit: int) -> list[MessageRow]:
+        """Return messages whose time is over, at most `limit`."""
+        rows = self._db.rows(
+            f"SELECT {_MESSAGE} FROM messages WHERE due<=? ORDER BY due LIMIT ?", (now, limit)
+        )
+        return [_message(row) for row in rows]
+
+    def end(self, contact: ContactId, now: int) -> None:
+        """Let the time of all messages of a conversation be over."""
+        self._db.run("UPDATE messages SET due=? WHERE contact=?", (now, contact))
+
+    def conversation(self, contact: ContactId) -> Iterator[MessageRow]:
+        """Yield all messages of a conversation in its order; nothing may be written meanwhile."""
+        sql = f"SELECT {_MESSAGE} FROM messages WHERE contact=? ORDER BY clock, id, ref"
+        return map(_message, self._db.each(sql, (contact,)))
+
+    def envelopes(self, contact: ContactId) -> list[bytes]:
+        """Return the ids of all envelopes that messages of a conversation travelled in."""
+        rows = self._db.rows("SELECT envelopes FROM messages WHERE contact=?", (contact,))
+        return [one for (raw,) in rows for one in _cut(raw, _ENVELOPE)]
+
+    def remove(self, ref: int) -> None:
+        """Delete a message with its traces. What names it no longer does so in vain: see `Gone`."""
+        self._db.run("DELETE FROM messages WHERE ref=?", (ref,))
+
+    def forget_absent(self, contact: ContactId) -> None:
+        """Forget the ids that were named and never came."""
+        self._db.run("DELETE FROM absent WHERE contact=?", (contact,))
+
     def heads(self, contact: ContactId) -> list[MessageId]:
         """Return the newest messages that no other names: at most `limits.MAX_HEADS`."""
         rows = self._db.rows(
@@ -167,41 +251,69 @@ class Messages(Table):
         return list(dict.fromkeys(MessageId(id_) for (id_,) in rows))
 
     def top_clock(self, contact: ContactId) -> int:
-        """Return the highest clock of a conversation; 0 before its first message."""
+        """Return the highest clock of a conversation, messages that went included; 0 before its
+        first message."""
         top: int | None = self._db.value(
             "SELECT clock FROM messages WHERE contact=? ORDER BY clock DESC LIMIT 1", (contact,)
         )
-        return top or 0
+        went: int | None = self._db.value(
+            "SELECT top FROM conversations WHERE contact=?", (contact,)
+        )
+        return max(top or 0, went or 0)
 
     def missing(self, contact: ContactId, heads: Sequence[bytes]) -> int:
-        """Return how many of the messages with these ids are not here."""
-        found = 0
-        for head in heads:
-            row = self._db.row("SELECT 1 FROM messages WHERE id=? AND contact=?", (head, contact))
-            found += row is not None
-        return len(heads) - found
-
-    def export(self, contact: ContactId | None) -> Exported:
-        """Return the conversations in order."""
-        rows = self._db.rows(
-            f"SELECT {_MESSAGE} FROM messages WHERE ?1 IS NULL OR contact=?1"
-            " ORDER BY contact, clock, id",
-            (contact,),
+        """Return how many of the messages with these ids were named and have not come."""
+        return sum(
+            self._db.row(
+                "SELECT 1 FROM absent WHERE id=?1 AND contact=?2 AND NOT EXISTS"
+                " (SELECT 1 FROM messages WHERE id=?1 AND contact=?2)",
+                (head, contact),
+            )
+            is not None
+            for head in heads
         )
-        return {
-            "messages": [
+
+    LEFT_OUT: ClassVar = {
+        "messages.head": "follows from the heads of the others",
+        "messages.envelopes": "ids of the sealed envelopes a message travelled in",
+        "messages.device": "which of the author's devices wrote; devices are listed of their own",
+        "absent": "random ids of messages that were named and have not come",
+    }
+
+    def exported(self, contact: ContactId | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the conversations, one after the other, each in its causal order."""
+        for row in map(
+            _message,
+            self._db.each(
+                f"SELECT {_MESSAGE} FROM messages WHERE ?1 IS NULL OR contact=?1"
+                " ORDER BY contact, clock, id, ref",
+                (contact,),
+            ),
+        ):
+            yield (
+                "messages",
                 {
                     "contact": id_text(row.contact),
                     "id": id_text(row.id),
                     "mine": row.mine,
                     "text": row.text,
+                    "heads": [id_text(head) for head in row.heads],
+                    "clock": row.clock,
                     "at": row.at,
                     "arrived": row.arrived,
                     "state": row.state,
-                }
-                for row in map(_message, rows)
-            ]
-        }
+                    "lifetime": row.lifetime,
+                    "handed": row.handed,
+                    "since": row.since,
+                    "span": row.span,
+                    "due": row.due,
+                    "redacted": row.redacted,
+                },
+            )
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return the conversations in order."""
+        return {"messages": [row for _, row in self.exported(contact)]}
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete the conversation with a contact, or all."""
@@ -232,20 +344,21 @@ class Traces(Table):
         )
         return [(at, kind, detail) for at, kind, detail in rows]
 
-    def export(self, contact: ContactId | None) -> Exported:
-        """Return all events with the ids of their messages."""
-        rows = self._db.rows(
+    LEFT_OUT: ClassVar = {"traces.n": "the order of the rows"}
+
+    def exported(self, contact: ContactId | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield all events with the ids of their messages."""
+        for id_, at, kind, detail in self._db.each(
             "SELECT messages.id, traces.at, kind, detail FROM messages"
             " JOIN traces ON traces.message=messages.ref"
             " WHERE ?1 IS NULL OR messages.contact=?1 ORDER BY messages.ref, n",
             (contact,),
-        )
-        return {
-            "traces": [
-                {"message": id_text(id_), "at": at, "kind": kind, "detail": detail}
-                for id_, at, kind, detail in rows
-            ]
-        }
+        ):
+            yield "traces", {"message": id_text(id_), "at": at, "kind": kind, "detail": detail}
+
+    def export(self, contact: ContactId | None) -> Exported:
+        """Return all events with the ids of their messages."""
+        return {"traces": [row for _, row in self.exported(contact)]}
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete the events of a contact's messages, or all."""

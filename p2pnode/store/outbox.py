@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import ClassVar
 
 import msgspec
 
@@ -185,6 +186,14 @@ class Outbox(Table):
         )
         return found
 
+    def to_devices(self, contact: ContactId) -> list[EnvelopeId]:
+        """Return all envelopes under way to a contact."""
+        rows = self._db.rows(
+            "SELECT envelope FROM outbox WHERE device IN (SELECT id FROM devices WHERE contact=?)",
+            (contact,),
+        )
+        return [EnvelopeId(envelope) for (envelope,) in rows]
+
     def remove(self, envelope: EnvelopeId) -> None:
         """Delete an envelope that has come, or is over."""
         self._db.run("DELETE FROM outbox WHERE envelope=?", (envelope,))
@@ -206,32 +215,56 @@ class Outbox(Table):
         )
         return [_outbox(row) for row in rows]
 
+    LEFT_OUT: ClassVar = {
+        "outbox.raw": "sealed bytes of a message that is in the export itself",
+        "outbox.token": "a secret by which carriers learn that an envelope has come",
+        "outbox.first": "when the next copy goes to a carrier",
+        "outbox.spread": "when the next copy goes to a carrier",
+        "outbox.pairing": "to which open pairing an envelope belongs; it is listed of its own",
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
-        """Return what is under way, without the sealed bytes."""
+        """Return what is under way, without the sealed bytes, and who carries copies."""
+        of = " WHERE ?1 IS NULL OR outbox.device IN (SELECT id FROM devices WHERE contact=?1)"
         rows = self._db.rows(
-            "SELECT envelope, device, lifetime, born, accepted FROM outbox"
-            " WHERE ?1 IS NULL OR device IN (SELECT id FROM devices WHERE contact=?1)"
-            " ORDER BY ref",
+            "SELECT envelope, (SELECT id FROM messages WHERE messages.ref=outbox.message), device,"
+            f" lifetime, age, born, dies, accepted FROM outbox{of} ORDER BY ref",
+            (contact,),
+        )
+        carried = self._db.rows(
+            "SELECT outbox.envelope, carriers.device FROM carriers"
+            f" JOIN outbox ON outbox.ref=carriers.envelope{of} ORDER BY outbox.ref",
             (contact,),
         )
         return {
             "outbox": [
                 {
                     "envelope": id_text(envelope),
+                    "message": id_text(message or b""),
                     "device": id_text(device or b""),
                     "lifetime": lifetime,
+                    "age": age,
                     "born": born,
+                    "dies": dies,
                     "accepted": bool(accepted),
                 }
-                for envelope, device, lifetime, born, accepted in rows
-            ]
+                for envelope, message, device, lifetime, age, born, dies, accepted in rows
+            ],
+            "carriers": [
+                {"envelope": id_text(envelope), "device": id_text(device)}
+                for envelope, device in carried
+            ],
         }
 
     def erase(self, contact: ContactId | None) -> None:
-        """Delete what is under way to a contact, or all."""
+        """Delete what is under way to a contact, and what it carries, or all."""
         if contact is None:
             self._clear()
         else:
+            self._db.run(
+                "DELETE FROM carriers WHERE device IN (SELECT id FROM devices WHERE contact=?)",
+                (contact,),
+            )
             self._db.run(
                 "DELETE FROM outbox WHERE device IN (SELECT id FROM devices WHERE contact=?1)"
                 " OR message IN (SELECT ref FROM messages WHERE contact=?1)",
@@ -270,6 +303,10 @@ class Owed(Table):
             self._db.run("DELETE FROM owed WHERE envelope=?", (envelope,))
         return [EnvelopeId(envelope) for (envelope,) in rows]
 
+    LEFT_OUT: ClassVar = {
+        "owed": "ids of sealed envelopes whose authors are still to be told that they came"
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return nothing: ids of opened envelopes say nothing to a person."""
         return {}
@@ -303,6 +340,8 @@ class Tokens(Table):
         self._db.run("DELETE FROM tokens WHERE due<=?", (now,))
         return [(EnvelopeId(envelope), token) for envelope, token in rows]
 
+    LEFT_OUT: ClassVar = {"tokens": "secrets by which carriers learn that an envelope has come"}
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return nothing: tokens are secrets, and say nothing to a person."""
         return {}
@@ -319,7 +358,8 @@ class Tokens(Table):
 
 
 class Opened(Table):
-    """Ids of envelopes opened here, so that a second copy is known."""
+    """Ids of envelopes that are done with: opened here, so that a second copy is known, or of
+    messages that went, so that none comes back."""
 
     TABLES = ("opened",)
 
@@ -335,6 +375,32 @@ class Opened(Table):
         found = self._db.value("SELECT device FROM opened WHERE envelope=?", (envelope,))
         return None if found is None else DeviceId(found)
 
+    def refuse(
+        self, envelopes: Sequence[EnvelopeId], expires: int, *, forget: bool = False
+    ) -> None:
+        """Take no more copies of envelopes whose messages went. forget: also whose they were."""
+        known = "coalesce((SELECT device FROM opened WHERE envelope=?1), x'')"
+        kept = "x''" if forget else known
+        self._db.run_many(
+            "INSERT INTO opened (envelope, device, expires, refused)"
+            f" VALUES (?1, {kept}, ?2, 1)"
+            " ON CONFLICT (envelope) DO UPDATE SET device=excluded.device, refused=1",
+            [(envelope, expires) for envelope in envelopes],
+        )
+
+    def refused(self, envelope: EnvelopeId) -> bool:
+        """Tell whether no copy of an envelope is to be taken, because its message went."""
+        found = self._db.value("SELECT refused FROM opened WHERE envelope=?", (envelope,))
+        return bool(found)
+
+    def of_contact(self, contact: ContactId) -> list[EnvelopeId]:
+        """Return the envelopes of a contact that were opened here."""
+        rows = self._db.rows(
+            "SELECT envelope FROM opened WHERE device IN (SELECT id FROM devices WHERE contact=?)",
+            (contact,),
+        )
+        return [EnvelopeId(envelope) for (envelope,) in rows]
+
     def expire(self, now: int) -> int:
         """Forget ids whose envelopes nobody can carry any more; return how many."""
         return self._db.change(
@@ -342,6 +408,8 @@ class Opened(Table):
             " AND expires<=?",
             (FORGOTTEN_AT_ONCE, now),
         )
+
+    LEFT_OUT: ClassVar = {"opened": "ids of sealed envelopes that are done with"}
 
     def export(self, contact: ContactId | None) -> Exported:
         """Return nothing: ids of opened envelopes say nothing to a person."""

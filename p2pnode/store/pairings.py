@@ -1,5 +1,7 @@
 """Tables pairings, pairing_tags and lanes: codes in use, and the lanes transports keep them by."""
 
+from typing import ClassVar
+
 import msgspec
 
 from p2pnode.ids import ContactId, Lane, PairingId, id_text
@@ -52,12 +54,24 @@ class Pairings(Table):
         found = self._db.value("SELECT pairing FROM pairing_tags WHERE tag=?", (tag,))
         return None if found is None else PairingId(found)
 
+    LEFT_OUT: ClassVar = {
+        "pairings.record": "keys and secrets of a pairing that is not complete",
+        "pairings.id": "a random number that names a pairing here",
+        "pairing_tags": "marks by which the other side's envelopes are known",
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return what pairings are open, without their secrets."""
         rows = [] if contact else self.all()
         return {
             "pairings": [
-                {"kind": row.kind, "phase": row.phase, "petname": row.petname} for row in rows
+                {
+                    "kind": row.kind,
+                    "phase": row.phase,
+                    "petname": row.petname,
+                    "expires": row.expires,
+                }
+                for row in rows
             ]
         }
 
@@ -100,10 +114,16 @@ class Lanes(Table):
         """Delete a lane; its transports must be told to revoke it."""
         self._db.run("DELETE FROM lanes WHERE lane=?", (lane,))
 
+    LEFT_OUT: ClassVar = {"lanes.pairing": "a random number that names a pairing here"}
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return the lanes."""
         rows = [row for row in self.all() if contact is None or row.contact == contact]
-        return {"lanes": [{"lane": id_text(row.lane)} for row in rows]}
+        return {
+            "lanes": [
+                {"lane": id_text(row.lane), "contact": id_text(row.contact or b"")} for row in rows
+            ]
+        }
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete a contact's lane, or all."""

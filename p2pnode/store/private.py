@@ -1,5 +1,7 @@
 """Table private: what transports keep for themselves, named bytes such as onion keys."""
 
+from typing import ClassVar
+
 from p2pnode.ids import ContactId
 from p2pnode.store.table import Exported, Table
 
@@ -27,12 +29,32 @@ class Private(Table):
         else:
             self._db.run("DELETE FROM private WHERE transport=? AND name=?", (transport, name))
 
+    LEFT_OUT: ClassVar = {
+        "private.value": "keys a transport is reached by; the archive says what each is"
+    }
+
     def export(self, contact: ContactId | None) -> Exported:
-        """Return the names alone: values may be keys."""
-        rows = [] if contact else self._db.rows("SELECT transport, name FROM private ORDER BY ref")
-        return {"private": [{"transport": transport, "name": name} for transport, name in rows]}
+        """Return the names alone: what of the values may leave, the transports' own word tells."""
+        rows = self._db.rows("SELECT transport, name FROM private ORDER BY ref")
+        lanes = None if contact is None else self._lanes(contact)
+        return {
+            "private": [
+                {"transport": transport, "name": name}
+                for transport, name in rows
+                if lanes is None or any(lane in name for lane in lanes)
+            ]
+        }
 
     def erase(self, contact: ContactId | None) -> None:
-        """Delete everything; what belongs to a lane, its transport deletes when it is revoked."""
+        """Delete everything, or what belongs to a contact's lanes: also of a transport that does
+        not run now, and so cannot revoke them."""
         if contact is None:
             self._clear()
+        else:
+            for lane in self._lanes(contact):
+                self._db.run("DELETE FROM private WHERE instr(name, ?)", (lane,))
+
+    def _lanes(self, contact: ContactId) -> list[str]:
+        """Return how names tell a contact's lanes: in hexadecimal."""
+        rows = self._db.rows("SELECT lane FROM lanes WHERE contact=?", (contact,))
+        return [lane.hex() for (lane,) in rows]

@@ -73,7 +73,9 @@ class MessageRow(msgspec.Struct, frozen=True):
 
     ref: row number, None before it is stored. device: the author's device when not mine.
     heads: 16-byte message ids. at: the author's wall clock; arrived: ours. handed: how many
-    carriers have accepted a copy.
+    carriers have accepted a copy. since: node time when it was kept. span: how many seconds it was
+    to live, 0 without end. due: node time when it goes, for whatever reason. envelopes: ids of
+    those it travels in. redacted: wall time when its author asked to have it removed.
     """
 
     ref: int | None
@@ -89,6 +91,49 @@ class MessageRow(msgspec.Struct, frozen=True):
     state: State
     lifetime: int
     handed: int
+    since: int | None = None
+    span: int = 0
+    due: int | None = None
+    envelopes: tuple[bytes, ...] = ()
+    redacted: int | None = None
+
+
+class ConversationRow(msgspec.Struct, frozen=True):
+    """What is kept of a conversation beside its messages.
+
+    retention: seconds messages are kept, 0 for ever, None as elsewhere. span: seconds they live as
+    both agreed, 0 without end; least: the shortest span our person ever consented to, 0 for none.
+    top: highest clock of the messages that went. own_offer, their_offer: id of a proposal that
+    waits for an answer, b"" for none, with the span it proposes.
+    """
+
+    contact: ContactId
+    retention: int | None = None
+    span: int = 0
+    least: int = 0
+    top: int = 0
+    own_offer: bytes = b""
+    own_span: int = 0
+    their_offer: bytes = b""
+    their_span: int = 0
+
+
+class GoneRow(msgspec.Struct, frozen=True):
+    """A message that is not here. redacted: when its author asked to have it removed, for one that
+    has not come yet; None for one that was here and went."""
+
+    redacted: int | None
+
+
+ErasureKind = Literal["contact", "conversation"]
+
+
+class ErasureRow(msgspec.Struct, frozen=True):
+    """A planned erasure, of a contact or only its conversation. due: node time."""
+
+    contact: ContactId
+    what: ErasureKind
+    due: int
 
 
 class OutboxRow(msgspec.Struct, frozen=True):

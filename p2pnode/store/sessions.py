@@ -5,6 +5,7 @@ saves what they sealed or opened, and never be restored from a copy.
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
@@ -53,6 +54,10 @@ class Sessions(Table):
     def remove(self, ref: SessionRef) -> None:
         """Delete a session with its tags and skipped keys."""
         self._db.run("DELETE FROM sessions WHERE ref=?", (ref,))
+
+    LEFT_OUT: ClassVar = {
+        "sessions.state": "ratchet state: a copy of it breaks the session it belongs to"
+    }
 
     def export(self, contact: ContactId | None) -> Exported:
         """Return with which devices there are sessions; never their state."""
@@ -133,6 +138,10 @@ class Tags(Table):
         """Return how many tags a session has listed."""
         found: int = self._db.value("SELECT count(*) FROM tags WHERE session=?", (ref,))
         return found
+
+    LEFT_OUT: ClassVar = {
+        "tags": "keys of envelopes that have not come, and the marks they are known by"
+    }
 
     def export(self, contact: ContactId | None) -> Exported:
         """Return nothing: tags and keys say nothing to a person."""

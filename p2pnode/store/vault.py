@@ -10,11 +10,12 @@ from p2pnode.errors import StoreError
 from p2pnode.ids import ContactId
 from p2pnode.protocol.identity import Own
 from p2pnode.store.contacts import Addresses, Contacts, Devices
+from p2pnode.store.conversations import Conversations, Erasures, Gone
 from p2pnode.store.database import Database, Savepoint, Schema, Transaction
 from p2pnode.store.events import Events
 from p2pnode.store.identity import Identity, Meta
 from p2pnode.store.messages import Messages, Traces
-from p2pnode.store.migrations import vault_0001
+from p2pnode.store.migrations import vault_0001, vault_0002
 from p2pnode.store.outbox import Opened, Outbox, Owed, Tokens
 from p2pnode.store.pairings import Lanes, Pairings
 from p2pnode.store.private import Private
@@ -22,7 +23,7 @@ from p2pnode.store.sessions import Sessions, Tags
 from p2pnode.store.table import Exported, Table
 
 # Half of SQLite's usual page: most rows a message changes are short, and lie on pages of their own.
-SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL,), page=2048)
+SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL, vault_0002.SQL), page=2048)
 
 
 class Vault:
@@ -38,6 +39,9 @@ class Vault:
         self.sessions = Sessions(database)
         self.tags = Tags(database)
         self.messages = Messages(database)
+        self.conversations = Conversations(database)
+        self.gone = Gone(database)
+        self.erasures = Erasures(database)
         self.outbox = Outbox(database)
         self.opened = Opened(database)
         self.owed = Owed(database)
@@ -83,23 +87,27 @@ class Vault:
 
     @property
     def owners(self) -> tuple[Table, ...]:
-        """The owners of all tables, those first whose rows belong to those of later ones."""
+        """The owners of all tables: keys first, then those whose rows belong to those of later
+        ones."""
         return (
-            self.traces,
-            self.events,
+            self.tags,
+            self.sessions,
+            self.private,
             self.outbox,
             self.opened,
             self.owed,
             self.tokens,
-            self.messages,
-            self.tags,
-            self.sessions,
             self.addresses,
             self.devices,
             self.lanes,
+            self.traces,
+            self.events,
+            self.messages,
+            self.gone,
+            self.conversations,
+            self.erasures,
             self.pairings,
             self.contacts,
-            self.private,
             self.identity,
             self.meta,
         )

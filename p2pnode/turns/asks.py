@@ -7,7 +7,7 @@ from p2pnode.ids import ContactId, Cursor, DeviceId, EnvelopeId, PairingId
 from p2pnode.protocol.link.messages import Addresses, Statement
 from p2pnode.protocol.pairing.agreement import Agreed, Half
 from p2pnode.protocol.pairing.code import Code
-from p2pnode.store.records import Verified
+from p2pnode.store.records import ErasureKind, Verified
 
 LinkId = int
 """Number of a link in this process."""
@@ -362,6 +362,59 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class Erase:
+    """A contact, or only its conversation, is to be erased after so many seconds; 0 for now."""
+
+    contact: ContactId
+    what: ErasureKind
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelErasures:
+    """Planned erasures of a contact are not to be; None: those of all."""
+
+    contact: ContactId | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetRetention:
+    """How many seconds messages with a contact are kept; 0 for ever, None as elsewhere."""
+
+    contact: ContactId
+    retention: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Our person wants messages with a contact to go after so many seconds; 0: to stay."""
+
+    contact: ContactId
+    span: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Our person's answer to what a contact proposed."""
+
+    contact: ContactId
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Redact:
+    """Our person asks to have an own message removed, by the beginning of its id."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """What is over goes for good: messages, planned erasures, carried envelopes. Answers whether
+    there is more to do at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     """A consumer has taken events up to a cursor."""
 
@@ -443,6 +496,13 @@ Ask = (
     | LaneKept
     | GetLane
     | Verify
+    | Erase
+    | CancelErasures
+    | SetRetention
+    | Propose
+    | Decide
+    | Redact
+    | Collect
     | Acknowledge
     | Begin
     | Upkeep

@@ -10,7 +10,7 @@ from p2pnode.schema import EventKind
 from p2pnode.store.records import ContactRow, LaneRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import note
-from p2pnode.turns.asks import Block, LaneKept, Remove, Rename, Rotate, Verify
+from p2pnode.turns.asks import Block, LaneKept, Rename, Rotate, Verify
 from p2pnode.turns.effects import (
     Cut,
     Decision,
@@ -41,19 +41,13 @@ def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy)
 
 def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
     """Change a petname. Raises InvalidInput when it is taken or cannot be a name."""
-    row = _existing(stores.vault, ask.contact)
+    row = existing(stores.vault, ask.contact)
     name = petname(ask.name)
     holder = stores.vault.contacts.by_name(name)
     if holder is not None and holder.id != row.id:
         raise InvalidInput(f'"{name}" is already the name of a contact', hint="Choose another.")
     stores.vault.contacts.update(msgspec.structs.replace(row, name=name))
     return _changed(stores.vault, row.id, now)
-
-
-def remove(stores: Stores, ask: Remove) -> Decision:
-    """Forget a contact, keys first, with all messages, envelopes and addresses."""
-    _existing(stores.vault, ask.contact)
-    return Decision(effects=tuple(forget(stores.vault, ask.contact)))
 
 
 def forget(vault: Vault, contact: ContactId) -> list[Effect]:
@@ -69,7 +63,7 @@ def rotate(stores: Stores, ask: Rotate, entropy: Entropy) -> Decision:
 
     Raises InvalidInput for a contact that is not yet one.
     """
-    row = _existing(stores.vault, ask.contact)
+    row = existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(f"{row.name} is not paired yet", hint="Wait until pairing is complete.")
     lane = Lane(entropy.take(16))
@@ -92,7 +86,7 @@ def lane_kept(stores: Stores, ask: LaneKept) -> Decision:
 
 def block(stores: Stores, ask: Block, now: Moment) -> Decision:
     """Block or unblock. Raises InvalidInput for a contact that is not yet one."""
-    row = _existing(stores.vault, ask.contact)
+    row = existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(
             f"{row.name} is not paired yet", hint=f"Instead: p2pnode contacts remove {row.name}"
@@ -114,7 +108,7 @@ def verify(stores: Stores, ask: Verify, now: Moment) -> Decision:
     the keys, and only pairing again makes a new one.
     """
     vault = stores.vault
-    row = _existing(vault, ask.contact)
+    row = existing(vault, ask.contact)
     if row.state == "pending" and not vault.devices.of_contact(row.id):
         raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
     if not ask.matches:
@@ -129,7 +123,8 @@ def verify(stores: Stores, ask: Verify, now: Moment) -> Decision:
     return Decision(effects=(*changed.effects, *cuts))
 
 
-def _existing(vault: Vault, contact: ContactId) -> ContactRow:
+def existing(vault: Vault, contact: ContactId) -> ContactRow:
+    """Return a contact that was there a moment ago. Raises UnknownContact when it is gone."""
     row = vault.contacts.get(contact)
     if row is None:
         raise UnknownContact("this contact is gone", hint="See: p2pnode contacts list")

@@ -151,6 +151,11 @@ class PushPairing:
     """(age in hours, bytes) each."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scrub:
+    """Something was deleted: see to it that files and logs no longer hold it."""
+
+
 Effect = (
     Push
     | Tell
@@ -169,6 +174,7 @@ Effect = (
     | PairedMutually
     | Reachable
     | PushPairing
+    | Scrub
 )
 
 

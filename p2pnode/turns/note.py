@@ -13,9 +13,17 @@ from p2pnode.turns.moment import Moment
 
 
 def about_message(
-    vault: Vault, kind: EventKind, row: MessageRow, ref: int, now: Moment, missing: int = 0
+    vault: Vault,
+    kind: EventKind,
+    row: MessageRow,
+    ref: int,
+    now: Moment,
+    missing: int = 0,
+    *,
+    hide: bool = True,
 ) -> Happened:
-    """Store an event about a message; the effect tells it to whoever listens."""
+    """Store an event about a message; the effect tells it to whoever listens. hide: see
+    `views.message`."""
     cursor = vault.events.add(kind, now.wall, message=ref)
     name = views.petname(vault, row.contact)
     return Happened(
@@ -23,7 +31,7 @@ def about_message(
             cursor=cursor,
             kind=kind,
             at=now.wall,
-            message=views.message(row, name, missing),
+            message=views.message(row, name, missing, hide=hide),
             contact=name,
         )
     )

@@ -8,8 +8,15 @@ import msgspec
 from p2pnode.errors import RemoteError
 from p2pnode.ids import DeviceId, EnvelopeId, MessageId, SessionRef
 from p2pnode.protocol import limits
+from p2pnode.protocol.content import (
+    Fading,
+    Proposal,
+    Redaction,
+    Text,
+    Verdict,
+    content_untrusted,
+)
 from p2pnode.protocol.content import Receipts as ContentReceipts
-from p2pnode.protocol.content import Text, content_untrusted
 from p2pnode.protocol.conversation import check_place_untrusted
 from p2pnode.protocol.custody import Kind
 from p2pnode.protocol.entropy import Entropy
@@ -18,7 +25,7 @@ from p2pnode.protocol.link.messages import Accepted, Delivered, Receipts, Refuse
 from p2pnode.protocol.session.ratchet import open_untrusted
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.store.records import ContactRow, MessageRow
-from p2pnode.turns import carry, note, receipts
+from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions
 from p2pnode.turns.asks import BY_COURIER, Arrived, Examine, LinkId, Offered
 from p2pnode.turns.contacts import activate
 from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
@@ -48,6 +55,8 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     known = _known(stores, ask.device, envelope)
     if known is not None:
         return Decision("known", tuple(_tell(stores, ask.link, {known: [envelope]})))
+    if stores.vault.opened.refused(envelope):
+        return Decision("known", tuple(_taken_and_dropped(stores, ask, outer, envelope, now)))
     effects: list[Effect] = []
     try:
         mine = _open(stores, outer, envelope, now, entropy)
@@ -220,21 +229,36 @@ def _content(
     vault = stores.vault
     try:
         content = content_untrusted(raw)
-        if isinstance(content, ContentReceipts):
-            return receipts.told(stores, device, content.ids, now, entropy)
-        if not isinstance(content, Text):
-            return []
-        heads = tuple(MessageId(head) for head in content.heads)
-        check_place_untrusted(content.clock, heads, vault.messages.top_clock(contact.id))
+        receipt = Receipt(device, envelope)
+        match content:
+            case ContentReceipts(ids=ids):
+                return receipts.told(stores, device, ids, now, entropy)
+            case Proposal():
+                done = agreements.proposed(stores, contact, content, now, entropy)
+                return [*done, receipt]
+            case Verdict():
+                return [*agreements.answered(stores, contact, content, now), receipt]
+            case Redaction(id=id_):
+                return [*redactions.asked(stores, contact, MessageId(id_), now), receipt]
+            case Text() | Fading():
+                heads = tuple(MessageId(head) for head in content.heads)
+                check_place_untrusted(content.clock, heads, vault.messages.top_clock(contact.id))
+            case _:
+                return []
     except RemoteError as error:
         return [Charge(None, error.reason)]
-    receipt = Receipt(device, envelope)
-    if vault.messages.by_id(contact.id, MessageId(content.id), mine=False) is not None:
+    id_ = MessageId(content.id)
+    gone = vault.gone.get(contact.id, id_)
+    if vault.messages.by_id(contact.id, id_, mine=False) is not None or (
+        gone is not None and gone.redacted is None
+    ):
         return [receipt]
+    rule = vault.conversations.get(contact.id)
+    span = agreements.granted(rule, content.span) if isinstance(content, Fading) else 0
     message = MessageRow(
         ref=None,
         contact=contact.id,
-        id=MessageId(content.id),
+        id=id_,
         mine=False,
         device=device,
         text=content.text,
@@ -245,12 +269,23 @@ def _content(
         state="received",
         lifetime=lifetime,
         handed=0,
+        since=now.node,
+        span=span,
+        due=keeping.due(stores, rule, now.node, span),
+        envelopes=(envelope,),
+        redacted=gone.redacted if gone is not None else None,
     )
-    missing = vault.messages.missing(contact.id, heads)
     ref = vault.messages.add(message)
     vault.traces.add(ref, now.wall, "opened", "")
+    if gone is not None:
+        vault.gone.forget(contact.id, id_)
+        vault.traces.add(ref, now.wall, "redaction-asked", "")
+    missing = vault.messages.missing(contact.id, heads)
     stored = msgspec.structs.replace(message, ref=ref)
-    return [note.about_message(vault, "message.received", stored, ref, now, missing), receipt]
+    told = note.about_message(
+        vault, "message.received", stored, ref, now, missing, hide=stores.redactions
+    )
+    return [told, receipt]
 
 
 def _keep(
@@ -282,6 +317,19 @@ def _carried(
     return [Tell(ask.link, Accepted((envelope,))), Carried(ask.link, envelope, source)]
 
 
+def _taken_and_dropped(
+    stores: Stores, ask: Arrived, outer: Outer, envelope: EnvelopeId, now: Moment
+) -> list[Effect]:
+    """Answer for an envelope whose message went as for any that is carried, and keep none of it.
+
+    To a peer it is as if it had to make room at once. Not to want it would tell more: that this
+    node is its author's, or its recipient's.
+    """
+    [told, *_] = _carried(stores, ask, outer, envelope, now)
+    stores.custody.remove([envelope])
+    return [told]
+
+
 EXAMINED_AT_ONCE = 512
 """Carried envelopes one turn looks at."""
 
@@ -295,6 +343,8 @@ def examine(stores: Stores, ask: Examine, now: Moment, entropy: Entropy) -> Deci
     for _, tag in page:
         for envelope, raw in custody.by_tag(tag):
             if vault.opened.has(envelope) is not None:
+                if vault.opened.refused(envelope):
+                    custody.remove([envelope])
                 continue
             outer = parse_untrusted(raw)
             try:

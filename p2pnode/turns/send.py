@@ -3,12 +3,12 @@
 from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.ids import ContactId, MessageId
 from p2pnode.protocol import limits
-from p2pnode.protocol.content import Text, encode_content
+from p2pnode.protocol.content import Content, Fading, Text, encode_content
 from p2pnode.protocol.conversation import next_clock
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.store.records import ContactRow, DeviceRow, MessageRow, OutboxRow
-from p2pnode.turns import carry, views
+from p2pnode.turns import carry, keeping, views
 from p2pnode.turns.asks import Send
 from p2pnode.turns.effects import Decision, Effect, Push
 from p2pnode.turns.moment import Moment
@@ -25,11 +25,12 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
     """
     vault = stores.vault
     contact = views.find_contact(vault, ask.to)
-    _refuse_untrusted(contact)
+    refuse_untrusted(contact)
     if len(ask.text.encode("utf-8", "surrogatepass")) > limits.MAX_TEXT:
         raise InvalidInput(
             f"the text is longer than {limits.MAX_TEXT} bytes", hint="Send it in parts."
         )
+    rule = vault.conversations.get(contact.id)
     message = MessageRow(
         ref=None,
         contact=contact.id,
@@ -44,6 +45,9 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
         state="queued",
         lifetime=ask.lifetime,
         handed=0,
+        since=now.node,
+        span=rule.span,
+        due=keeping.due(stores, rule, now.node, rule.span),
     )
     ref = vault.messages.add(message)
     vault.traces.add(ref, now.wall, "saved", "")
@@ -54,7 +58,8 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
     return Decision((message.id, message.state), tuple(effects))
 
 
-def _refuse_untrusted(contact: ContactRow) -> None:
+def refuse_untrusted(contact: ContactRow) -> None:
+    """Raise UntrustedKey for a contact nothing is sent to."""
     if contact.state == "suspect" and contact.verified == "no":
         raise UntrustedKey(
             f"{contact.name}'s fingerprint did not match; nothing sent",
@@ -76,20 +81,26 @@ def seal_for_devices(
     stores: Stores, message: MessageRow, ref: int, now: Moment, entropy: Entropy
 ) -> list[Effect]:
     """Seal a stored message once for each device of its contact, and put it into the outbox."""
-    content = encode_content(
-        Text(
-            id=message.id,
-            clock=message.clock,
-            heads=message.heads,
-            at=message.at,
-            text=message.text,
-        )
-    )
-    effects: list[Effect] = []
+    place = (message.id, message.clock, message.heads, message.at, message.text)
+    content = encode_content(Fading(*place, message.span) if message.span else Text(*place))
+    pushed = []
     for device in stores.vault.devices.of_contact(message.contact):
         if device.session is not None:
-            effects.append(seal_for(stores, device, content, message.lifetime, ref, now, entropy))
-    return effects
+            pushed.append(seal_for(stores, device, content, message.lifetime, ref, now, entropy))
+    stores.vault.messages.sealed(ref, [push.envelope for push in pushed])
+    return [*pushed]
+
+
+def tell(
+    stores: Stores, contact: ContactId, content: Content, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Seal what is no message for each device of a contact, and put it into the outbox."""
+    raw, lifetime = encode_content(content), limits.DEFAULT_LIFETIME
+    return [
+        seal_for(stores, device, raw, lifetime, None, now, entropy)
+        for device in stores.vault.devices.of_contact(contact)
+        if device.session is not None
+    ]
 
 
 def seal_for(

@@ -32,20 +32,28 @@ def contact(row: ContactRow, vault: Vault, online: bool) -> schema.Contact:
     )
 
 
-def message(row: MessageRow, name: str, missing: int = 0) -> schema.Message:
+def hidden(row: MessageRow, *, hide: bool) -> bool:
+    """Tell whether a message's text is not shown, because its author asked to have it removed and
+    our person grants such wishes (`hide`). One's own stays in sight."""
+    return hide and row.redacted is not None and not row.mine
+
+
+def message(row: MessageRow, name: str, missing: int = 0, *, hide: bool = True) -> schema.Message:
     """Return a message as clients see it; name is the petname of its contact."""
     return schema.Message(
         id=id_text(row.id),
         from_="" if row.mine else name,
         to=name if row.mine else "",
-        text=row.text,
+        text="" if hidden(row, hide=hide) else row.text,
         state=row.state,
         at=row.at,
         missing=missing,
+        redacted=row.redacted is not None,
+        span=row.span,
     )
 
 
-def event(row: EventRow, vault: Vault) -> schema.Event | None:
+def event(row: EventRow, vault: Vault, *, hide: bool = True) -> schema.Event | None:
     """Return a stored event with what it tells of; None when that has been forgotten since."""
     of = vault.messages.get(row.message) if row.message is not None else None
     if row.message is not None and of is None:
@@ -54,7 +62,7 @@ def event(row: EventRow, vault: Vault) -> schema.Event | None:
     name = petname(vault, about) if about is not None else ""
     shown = None
     if of is not None:
-        shown = message(of, name, vault.messages.missing(of.contact, of.heads))
+        shown = message(of, name, vault.messages.missing(of.contact, of.heads), hide=hide)
     return schema.Event(cursor=row.cursor, kind=row.kind, at=row.at, message=shown, contact=name)
 
 

@@ -17,6 +17,8 @@ _SENTENCES = {
     "delivered": "over {detail}: opened and stored by the recipient's node, which said so",
     "expired": "its lifetime of {detail} days ended before anybody took it to the recipient",
     "opened": "received, opened and stored here",
+    "redaction-sent": "you asked to have it removed; whether it was is not told",
+    "redaction-asked": "its author asked to have it removed",
 }
 
 

@@ -190,6 +190,12 @@ def _contents() -> Prepared:
         content.Text(id=ids[0], clock=clock, heads=ids[:heads], at=1_700_000_000, text=text)
         for clock, heads, text in ((1, 0, "hi"), (2**53 - 1, 8, "é" * 900), (7, 1, "x" * 61_440))
     ]
+    others = [
+        content.Fading(ids[0], 1, ids[:1], 1_700_000_000, "x", 3_600),
+        content.Proposal(ids[0], 3_600, ids[1]),
+        content.Verdict(ids[0], True),
+        content.Redaction(ids[0]),
+    ]
     receipts = [content.Receipts((bytes(32),) * many) for many in (1, 512)]
 
     def read(raw: bytes) -> None:
@@ -197,7 +203,7 @@ def _contents() -> Prepared:
         if isinstance(found, content.Text):
             conversation.check_place_untrusted(found.clock, found.heads, 5)
 
-    return [content.encode_content(one) for one in (*texts, *receipts)] + [b"\3rest"], read
+    return [content.encode_content(one) for one in (*texts, *receipts, *others)] + [b"\3rest"], read
 
 
 def _hints() -> Prepared:

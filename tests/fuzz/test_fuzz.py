@@ -16,7 +16,7 @@ SEED = 20_261_121
 EXECUTIONS = 2_000
 SECONDS = 3.0
 
-NO_BYTES = {("p2pnode/turns/send.py", "_refuse_untrusted")}
+NO_BYTES = {("p2pnode/turns/send.py", "refuse_untrusted")}
 """Looks at a contact that may not be trusted, and at nothing foreign."""
 
 

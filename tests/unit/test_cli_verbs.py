@@ -44,6 +44,14 @@ READ = [
     (("courier", "write", "."), "3 envelopes", {"envelopes", "bytes"}),
     (("peers",), "bo: here, over lan", {"peers"}),
     (("doctor",), "WARN ble  adapter: blocked  fix: rfkill unblock all", {"findings"}),
+    (("redact", "s000"), "is asked to remove it", {"id", "redacted"}),
+    (("disappear",), "bo proposes: messages disappear after 7 d", {"rules", "default"}),
+    (("disappear", "bo", "12h"), "you proposed: messages disappear after 12 h", {"rules"}),
+    (("retention", "bo", "30", "--yes"), "bo  kept 30 days", {"rules"}),
+    (("export", "all.zip", "--replace"), "messages and 1 contact in", {"path", "bytes"}),
+    (("erase", "--contact", "bo", "--yes"), "to be erased in 1 d: bo", {"erasing", "cancelled"}),
+    (("status",), "! to be erased in 1 d: bo, with all messages", {"erasing", "work"}),
+    (("erase", "--cancel"), "cancelled: 1", {"cancelled"}),
     (("version",), "", {"version"}),
 ]
 
@@ -58,6 +66,8 @@ async def test_each_verb_tells_people_and_programs(tmp_path):
             assert shown in out
             if words == ("recv",):
                 api.node.arrive("from bo")
+            if words == ("erase", "--cancel"):
+                api.node.erasing = [schema.Erasing(what="all", contact="", left=5)]
             code, out, talk = await verb(tmp_path, *words, "--json", "--quiet")
             assert code == 0, words
             for line in out.splitlines():
@@ -72,6 +82,12 @@ async def test_each_verb_tells_people_and_programs(tmp_path):
     [
         (("send", "carl", "x"), 4, "Did you mean: bo?"),
         (("send", "bo"), 2, "TEXT"),
+        (("disappear", "bo", "4min"), 2, "from 5min to 366d"),
+        (("retention", "bo", "soon"), 2, "no number of days"),
+        (("erase", "--contact", "bo", "--all"), 2, "choose one"),
+        (("erase", "--contact", "bo", "--json"), 2, "--yes"),
+        (("erase", "--contact", "bo"), 130, "Nothing was erased"),
+        (("redact", "zzzz"), 2, "no message"),
         (("send", "bo", "never", "--wait", "delivered", "--timeout", "0.1"), 6, "stays queued"),
         (("verify", "bo", "--no"), 5, ""),
         (("frobnicate",), 2, "frobnicate"),
@@ -171,7 +187,7 @@ async def test_a_person_at_a_terminal_sees_how_far_a_courier_has_come(tmp_path, 
             terminal.quiet = quiet
 
             def work(screen=screen, shown=shown):
-                with progress.courier_progress(terminal, "read"):
+                with progress.progress(terminal, "read"):
                     while shown and "4096" not in screen.getvalue():
                         pass
 

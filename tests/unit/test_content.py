@@ -11,9 +11,13 @@ from p2pnode.errors import InvalidInput, RemoteError
 from p2pnode.protocol import limits
 from p2pnode.protocol.content import (
     Content,
+    Fading,
+    Proposal,
     Receipts,
+    Redaction,
     Text,
     Unknown,
+    Verdict,
     content_untrusted,
     encode_content,
 )
@@ -32,7 +36,18 @@ receipts = st.builds(
 )
 
 
-@given(texts | receipts)
+ids = st.binary(min_size=16, max_size=16)
+spans = st.integers(limits.MIN_SPAN, limits.MAX_SPAN)
+fading = st.builds(
+    lambda text, span: Fading(text.id, text.clock, text.heads, text.at, text.text, span),
+    texts,
+    spans,
+)
+proposals = st.builds(Proposal, ids, st.just(0) | spans, st.just(b"") | ids)
+others = proposals | st.builds(Verdict, ids, st.booleans()) | st.builds(Redaction, ids)
+
+
+@given(texts | receipts | fading | others)
 def test_round_trip(content: Content) -> None:
     assert content_untrusted(encode_content(content)) == content
 
@@ -55,6 +70,22 @@ def test_what_a_person_cannot_send() -> None:
 def test_newer_kinds_are_unknown_not_wrong() -> None:
     assert content_untrusted(b"\x00") == Unknown(0)
     assert content_untrusted(b"\xffanything") == Unknown(255)
+
+
+@pytest.mark.parametrize(
+    ("content", "raw"),
+    [
+        (Fading(ID, 5, (ID,), 7, "é", 3_600), "03 96c410ID 05 91c410ID 07 a2c3a9 cd0e10"),
+        (Proposal(ID, 604_800, b""), "04 93c410ID ce00093a80 c400"),
+        (Proposal(ID, 0, ID), "04 93c410ID 00 c410ID"),
+        (Verdict(ID, True), "05 92c410ID c3"),
+        (Redaction(ID), "06 91c410ID"),
+    ],
+)
+def test_frozen_bytes(content: Content, raw: str) -> None:
+    frozen = bytes.fromhex(raw.replace("ID", ID.hex()).replace(" ", ""))
+    assert encode_content(content) == frozen
+    assert content_untrusted(frozen) == content
 
 
 def raw_text(*fields: object) -> bytes:
@@ -83,6 +114,19 @@ def raw_text(*fields: object) -> bytes:
         b"\x02" + msgspec.msgpack.encode([[]]),
         b"\x02" + msgspec.msgpack.encode([[bytes(31)]]),
         b"\x02" + msgspec.msgpack.encode([[bytes(32)] * 513]),
+        b"\x03" + msgspec.msgpack.encode([ID, 0, (), 0, "a"]),
+        b"\x03" + msgspec.msgpack.encode([ID, 0, (), 0, "a", 0]),
+        b"\x03" + msgspec.msgpack.encode([ID, 0, (), 0, "a", 299]),
+        b"\x03" + msgspec.msgpack.encode([ID, 0, (), 0, "a", limits.MAX_SPAN + 1]),
+        b"\x03" + msgspec.msgpack.encode([ID, 0, (), 0, "a" * (limits.MAX_TEXT + 1), 300]),
+        b"\x04" + msgspec.msgpack.encode([ID, 299, b""]),
+        b"\x04" + msgspec.msgpack.encode([ID, -1, b""]),
+        b"\x04" + msgspec.msgpack.encode([ID, limits.MAX_SPAN + 1, b""]),
+        b"\x04" + msgspec.msgpack.encode([ID, 300, b"x"]),
+        b"\x05" + msgspec.msgpack.encode([ID, 1]),
+        b"\x05" + msgspec.msgpack.encode([ID]),
+        b"\x06" + msgspec.msgpack.encode([ID[1:]]),
+        b"\x06" + msgspec.msgpack.encode([ID, 1]),
     ],
 )
 def test_malformed_content_is_refused(raw: bytes) -> None:

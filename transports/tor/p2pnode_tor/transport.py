@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import platformdirs
 import trio
@@ -16,6 +17,7 @@ from p2pnode.spi.transport import Address, Channel, Check, Host, Transport
 from p2pnode_tor import diagnosis, process
 from p2pnode_tor.address import PORT, OnionAddress, OnionPublic, decode_untrusted, encode
 from p2pnode_tor.keys import onion_bytes
+from p2pnode_tor.lanes import SHARED
 from p2pnode_tor.process import Places
 from p2pnode_tor.running import Running
 from p2pnode_tor.settings import TorSettings
@@ -36,6 +38,11 @@ class TorTransport(Transport):
     name = "tor"
     settings_type = TorSettings
     codes = True
+    private: ClassVar = {
+        "lane-": "keys of the onion service that a contact reaches this node by",
+        SHARED: "key of the onion service that further contacts share",
+        DIRECTORY: "name of the directory where tor keeps its guards",
+    }
 
     def __init__(self, settings: TorSettings) -> None:
         super().__init__(settings)

@@ -1,0 +1,81 @@
+"""The home behind the gate, which may be erased as a whole: that needs no vault, and ends whoever
+stands there."""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from p2pnode import erasure
+from p2pnode.config import Home
+from p2pnode.engine.clock import Clock
+from p2pnode.errors import LocalError
+from p2pnode.schema import (
+    Answer,
+    CancelErasures,
+    Erase,
+    Erasing,
+    Erasures,
+    Request,
+    Send,
+    Service,
+    Status,
+)
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks whether the home is to be erased."""
+
+
+class Erasable(Service):
+    """What the API talks to: the gate, and the plan to erase the home.
+
+    clock: of the node that stands, or stood last. over: the home is to be erased now.
+    """
+
+    def __init__(self, service: Service, home: Home) -> None:
+        self.clock: Clock | None = None
+        self.over = False
+        self._service = service
+        self._home = home
+        self._asked = trio.Event()
+
+    async def call(self, request: Request) -> Answer:
+        """Carry out a request. Raises LocalError."""
+        if isinstance(request, Erase) and request.what == "all" and self.clock is not None:
+            return self._plan(request, self.clock)
+        answer = await self._service.call(request)
+        if isinstance(request, CancelErasures) and not request.contact:
+            assert isinstance(answer, Erasures)
+            more = erasure.cancel(self._home)
+            return msgspec.structs.replace(answer, cancelled=answer.cancelled + more)
+        if isinstance(answer, Erasures | Status):
+            return msgspec.structs.replace(answer, erasing=[*answer.erasing, *self._planned()])
+        return answer
+
+    async def send_all(self, requests: Sequence[Send]) -> list[Answer | LocalError]:
+        """Send messages in their order."""
+        return await self._service.send_all(requests)
+
+    async def until_erased(self, stopping: trio.Event) -> None:
+        """End the daemon when its home is to be erased, which is done when all of it is closed."""
+        while True:
+            self._asked = trio.Event()
+            if self.clock is not None and erasure.is_due(self._home, self.clock.now().node):
+                self.over = True
+                stopping.set()
+                return
+            with trio.move_on_after(LOOK_EVERY):
+                await self._asked.wait()
+
+    def _plan(self, request: Erase, clock: Clock) -> Erasures:
+        after = 0 if request.now else erasure.GRACE
+        erasure.plan(self._home, clock.now().node, after=after, settings=request.settings)
+        self._asked.set()
+        return Erasures(erasing=self._planned())
+
+    def _planned(self) -> list[Erasing]:
+        planned = erasure.intent(self._home)
+        if planned is None or self.clock is None:
+            return []
+        left = max(0, planned.due - self.clock.now().node)
+        return [Erasing(what="all", contact="", left=left)]

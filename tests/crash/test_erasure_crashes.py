@@ -1,0 +1,106 @@
+"""Erasing a home is cut short before each thing it does to the disk; the next start finishes it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from p2pnode import erasure
+from p2pnode.config import Home
+from p2pnode.errors import InvalidInput, StoreError
+from p2pnode.home import create_home
+
+CALLS = ("unlink", "replace", "rename", "rmdir", "fsync", "open")
+
+
+class Cut(BaseException):
+    """Stands for the end of the process."""
+
+
+def full(root: Path) -> Home:
+    """Return a home with everything that can be in one."""
+    home = Home(root)
+    create_home(home, "ana", passphrase=None)
+    home.carry_pass.write_bytes(b"p" * 32)
+    for name in ("vault.db-wal", "vault.db-shm", "custody.db-wal", "vault.db.damaged-1"):
+        (root / name).write_bytes(b"canary")
+    for name in ("transports/tor/keys", "run/x", ".init-00ff/vault.db"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"canary")
+    home.lock.touch()
+    home.config.write_text("[carry]\nmax_mb = 7\n")
+    return home
+
+
+def test_erasing_goes_on_after_a_crash_at_any_point(tmp_path, monkeypatch):
+    left_at: list[int] = []
+
+    def cut_before(number: int):
+        """Let the process end before the given call."""
+        left_at[:] = [number]
+
+        def counting(real):
+            def call(*args, **kwargs):
+                left_at[0] -= 1
+                if left_at[0] < 0:
+                    raise Cut
+                return real(*args, **kwargs)
+
+            return call
+
+        for name in CALLS:
+            monkeypatch.setattr(os, name, counting(getattr(os, name)))
+
+    number, points = 0, 0
+    while True:
+        home = full(tmp_path / f"home-{number}")
+        key = home.vault_key.read_bytes()
+        erasure.plan(home, 0, after=0, settings=True)
+        cut_before(number)
+        try:
+            erasure.carry_out(home)
+            done = True
+        except Cut:
+            done = False
+        monkeypatch.undo()
+        if not done:
+            points += 1
+            if home.root.exists() and not home.erasure.exists():
+                assert os.listdir(home.root) == []  # the plan goes last
+                number += 1
+                continue
+            assert erasure.is_due(home, 0)
+            if not home.vault_key.exists():
+                assert erasure.begun(home)  # whatever starts next finishes first
+                with pytest.raises(InvalidInput, match="too late"):
+                    erasure.cancel(home)
+            elif home.vault_key.read_bytes() != key:
+                assert erasure.begun(home)
+            assert erasure.carry_out(home) == []
+        assert not home.root.exists()
+        if done:
+            break
+        number += 1
+    assert points > 30
+
+
+def test_erasing_keeps_what_is_not_ours_and_says_so(tmp_path):
+    home = full(tmp_path / "home")
+    (home.root / "photo.jpg").write_bytes(b"mine")
+    assert erasure.carry_out(home) == ["config.toml", "photo.jpg"]
+    assert "config.toml, photo.jpg" in erasure.last_word(home, ["config.toml", "photo.jpg"])
+    assert sorted(os.listdir(home.root)) == ["config.toml", "photo.jpg"]
+
+
+def test_a_plan_that_is_damaged_stops_and_says_what_to_do(tmp_path):
+    home = full(tmp_path / "home")
+    home.erasure.write_text("{")
+    with pytest.raises(StoreError, match=r"erase\.json"):
+        erasure.is_due(home, 0)
+    home.erasure.unlink()
+    assert not erasure.is_due(home, 10**9)
+    erasure.plan(home, 100, after=50, settings=False)
+    assert not erasure.is_due(home, 149)
+    assert erasure.is_due(home, 150)
+    assert erasure.cancel(home)
+    assert not erasure.cancel(home)
