@@ -198,7 +198,7 @@ async def test_answers_of_real_nodes_fit_the_description(tmp_path):
             DISCOVER: {},
         }.items():
             await ana(method, **params)
-        # a node in memory has no couriers: their errors were checked instead; what locks is before it
+        # a node in memory has no couriers (their errors were checked instead) and no gate
         left = {"courier.write", "courier.read", "conversation.answer", "node.lock"}
         assert set(METHODS) - (ana.answered | bo.answered) <= left
 
