@@ -32,15 +32,36 @@ class Receipts(wire.Wire, frozen=True):
     ids: Annotated[tuple[wire.Bytes32, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_IDS)]
 
 
+class ResetAnswer(wire.Wire, frozen=True):
+    """A reset was taken.
+
+    restore: its id. reset_dh, reset_kem: the sender's next reset keys. clock: the highest of the
+    conversation, so that what is written after a restore stands after what was there. crossing: id
+    of the sender's own reset out of the same generation, empty for none.
+    """
+
+    restore: wire.Bytes16
+    reset_dh: wire.Bytes32
+    reset_kem: wire.KemPublic
+    clock: wire.Unsigned
+    crossing: Annotated[bytes, msgspec.Meta(max_length=16)]
+
+
+class Replaced(wire.Wire, frozen=True):
+    """Said once in a session that a reset has replaced: whoever reads this is another copy."""
+
+    restore: wire.Bytes16
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A kind of content from a newer version."""
 
     kind: int
 
 
-Content = Text | Receipts
+Content = Text | Receipts | ResetAnswer | Replaced
 
-_KINDS: dict[int, type[Text] | type[Receipts]] = {1: Text, 2: Receipts}
+_KINDS: dict[int, type[Content]] = {1: Text, 2: Receipts, 10: ResetAnswer, 11: Replaced}
 _BYTES = {kind: bytes((number,)) for number, kind in _KINDS.items()}
 
 
