@@ -14,7 +14,17 @@ from p2pnode.ids import (
 )
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.session.records import Listing, Session, TagRow
-from p2pnode.store.records import ContactRow, DeviceRow, LaneRow, MessageRow, OutboxRow, PairingRow
+from p2pnode.protocol.session.reset import ResetKeys
+from p2pnode.store.records import (
+    ContactRow,
+    DeviceRow,
+    LaneRow,
+    MessageRow,
+    OutboxRow,
+    PairingRow,
+    ResetRow,
+    TwinRow,
+)
 from p2pnode.store.vault import Vault
 
 
@@ -126,6 +136,21 @@ class Rows:
         }
         return PairingRow(**{**values, **changes})  # type: ignore[arg-type]
 
+    def reset(self, contact: ContactId) -> ResetRow:
+        keys = (self.take(size) for size in (32, 32, 64, 32, 1184))
+        return ResetRow(
+            ref=0,
+            contact=contact,
+            parent=0,
+            known=True,
+            alice=True,
+            own=b"",
+            theirs=b"",
+            transcript=b"",
+            envelope=b"",
+            keys=ResetKeys(*keys),
+        )
+
     def fill(self, vault: Vault, name: str) -> tuple[ContactRow, DeviceRow, SessionRef]:
         """Give a vault a contact with something in every table that can be about one."""
         contact = self.contact(name)
@@ -144,4 +169,6 @@ class Rows:
         vault.events.add("message.state", 11, ref, contact.id)
         vault.events.add("contact.paired", 11, contact=contact.id)
         vault.lanes.add(LaneRow(Lane(self.take(16)), contact.id, None))
+        vault.resets.add(self.reset(contact.id), [self.take(16), self.take(16)])
+        vault.twins.add(TwinRow(0, contact.id, None, device.link, self.take(32), 500))
         return contact, device, session

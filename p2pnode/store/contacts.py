@@ -16,14 +16,15 @@ _link_decoder = msgspec.msgpack.Decoder(LinkKey)
 _addresses_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 _CONTACT = "id, account, name, hint, state, verified, created, expires, confirm, alice"
+_CONTACT += ", doubt, clock"
 _DEVICE = "id, contact, certificate, link, session, last_seen, stated_sent, stated_received"
 _DEVICE += ", reset, pass"
 
 
 def _contact(row: Row) -> ContactRow:
-    id_, account, name, hint, state, verified, created, expires, confirm, alice = row
+    id_, account, name, hint, state, verified, created, expires, confirm, alice, *rest = row
     return ContactRow(
-        id_, account, name, hint, state, verified, created, expires, confirm, alice == 1
+        id_, account, name, hint, state, verified, created, expires, confirm, alice == 1, *rest
     )
 
 
@@ -41,7 +42,7 @@ class Contacts(Table):
     def add(self, row: ContactRow) -> None:
         """Add a contact; its id, account and folded name must be new."""
         self._db.run(
-            f"INSERT INTO contacts ({_CONTACT}, fold) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO contacts ({_CONTACT}, fold) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (*msgspec.structs.astuple(row), fold(row.name)),
         )
 
@@ -77,7 +78,7 @@ class Contacts(Table):
         """Replace everything about a contact but its id."""
         self._db.run(
             "UPDATE contacts SET account=?, name=?, hint=?, state=?, verified=?, created=?,"
-            " expires=?, confirm=?, alice=?, fold=? WHERE id=?",
+            " expires=?, confirm=?, alice=?, doubt=?, clock=?, fold=? WHERE id=?",
             (*msgspec.structs.astuple(row)[1:], fold(row.name), row.id),
         )
 
@@ -176,6 +177,10 @@ class Devices(Table):
         self._db.run(
             "UPDATE devices SET stated_sent=?, stated_received=? WHERE id=?", (sent, received, id)
         )
+
+    def set_reset(self, id: DeviceId, reset: bytes) -> None:
+        """Keep, or forget, what `DeviceRow.reset` holds."""
+        self._db.run("UPDATE devices SET reset=? WHERE id=?", (reset, id))
 
     def remove(self, id: DeviceId) -> None:
         """Delete a device with its sessions, tags, addresses and waiting envelopes."""

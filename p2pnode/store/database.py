@@ -196,14 +196,14 @@ class Database:
             raise StoreCorrupt(
                 f"the {self.name} is empty", hint="Keep the file, and restore a copy"
             )
+        if version and self._value("PRAGMA application_id") != schema.application:
+            raise StoreCorrupt(f"the {self.name} is a file of another kind")
         if version > len(schema.steps):
             raise StoreTooNew(
                 f"the {self.name} was written by a newer p2pnode",
                 why=f"its schema is {version}, this program knows {len(schema.steps)}",
                 hint="Install that version again",
             )
-        if version and self._value("PRAGMA application_id") != schema.application:
-            raise StoreCorrupt(f"the {self.name} is a file of another kind")
         if version == len(schema.steps):
             return
         if read_only:
