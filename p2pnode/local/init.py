@@ -30,8 +30,6 @@ def command(
     from p2pnode.config import load
     from p2pnode.home import create_home
 
-    if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
-        raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")
     home = terminal.home
     chosen = name or load(home.config).node.name
     if not chosen:
@@ -42,11 +40,7 @@ def command(
             why=str(home.root),
             hint="Use it: p2pnode run. Or name another place: --home DIR",
         )
-    passphrase = None
-    if passphrase_file is not None:
-        passphrase = secrets.from_file(passphrase_file)
-    elif key_file is None and not no_passphrase:
-        passphrase = secrets.typed(terminal, twice=True)
+    passphrase = secrets.for_new_vault(terminal, passphrase_file, key_file, no_passphrase)
     made = create_home(home, chosen, passphrase=passphrase, key_file=key_file)
     if terminal.json:
         terminal.record(made)
@@ -60,4 +54,5 @@ def command(
         terminal.talk(
             "! No passphrase: whoever reads this disk reads your messages and can pose as you."
         )
+    terminal.talk("! No backup yet. Once you have contacts: p2pnode backup create FILE")
     terminal.talk("Next: p2pnode run")
