@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ from p2pnode.logs import traced
 from p2pnode.protocol.elapsed import EARLIEST
 from p2pnode.spi.transport import Check, Diagnosable
 from p2pnode.store import keys
+from p2pnode.store.vault import Vault
+from p2pnode.turns import backups
 from p2pnode.turns.stores import Stores
 
 PATIENCE = 20.0
@@ -109,7 +112,24 @@ def stores(held: Stores) -> list[schema.Finding]:
     full = size > 0.9 * held.carry.limit
     detail = f"{count} envelopes, {size / 1e6:.0f} of {held.carry.limit / 1e6:.0f} MB"
     fix = "nothing need be done; to carry more: [carry] max_mb" if full else ""
-    return [*found, finding("store", "carrying", "warn" if full else "pass", detail, fix)]
+    found.append(finding("store", "carrying", "warn" if full else "pass", detail, fix))
+    return [*found, _backup(held.vault)]
+
+
+def _backup(vault: Vault) -> schema.Finding:
+    last = backups.saved(vault)
+    if last.at is None:
+        detail = "there is none; without one a lost disk is a lost identity"
+    elif last.missing:
+        detail = f"made {day(last.at)}; contacts that are not in it: {last.missing}"
+    else:
+        return finding("store", "backup", "pass", f"made {day(last.at)}; every contact is in it")
+    return finding("store", "backup", "warn", detail, "p2pnode backup create FILE")
+
+
+def day(at: int) -> str:
+    """Return the day of Unix seconds."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 async def transports(found: Iterable[tuple[str, Diagnosable]]) -> list[schema.Finding]:

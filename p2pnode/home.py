@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from p2pnode import schema
@@ -21,6 +22,10 @@ from p2pnode.store.vault import Vault, initialise
 MEGABYTE = 1_000_000
 
 
+Fill = Callable[[Vault, Custody], Own]
+"""Puts into new stores whose they are, and returns that."""
+
+
 def create_home(
     home: Home,
     name: str,
@@ -29,10 +34,32 @@ def create_home(
     key_file: Path | None = None,
     cost: keys.Cost = keys.MODERATE,
 ) -> schema.Identity:
-    """Make a home with a fresh account and device; all of it or nothing.
+    """Make a home with a fresh account and device; all of it or nothing. See `make_home`."""
+    chosen = petname(name)
+
+    def fill(vault: Vault, custody: Custody) -> Own:
+        entropy = OsEntropy()
+        account = identity.new_account(entropy)
+        own = Own(account, identity.new_device(account, entropy), chosen)
+        initialise(vault, own, entropy.take(32))
+        return own
+
+    own = make_home(home, fill, passphrase=passphrase, key_file=key_file, cost=cost)
+    return shown_identity(own)
+
+
+def make_home(
+    home: Home,
+    fill: Fill,
+    *,
+    passphrase: bytes | None,
+    key_file: Path | None = None,
+    cost: keys.Cost = keys.MODERATE,
+) -> Own:
+    """Make a home out of new stores that `fill` has filled; all of it or nothing.
 
     Without passphrase and key file the vault's key lies beside it in the clear. Raises
-    InvalidInput (the home has an identity, the name cannot be one), StoreError, Denied.
+    InvalidInput (the home has an identity), StoreError, Denied, and what `fill` raises.
     """
     if home.exists:
         raise InvalidInput(
@@ -40,7 +67,6 @@ def create_home(
             why=str(home.root),
             hint="Use it: p2pnode run, or name another place: --home",
         )
-    name = petname(name)
     making = home.root / f".init-{secrets.token_hex(4)}"
     try:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,7 +77,7 @@ def create_home(
         raise StoreError("the home cannot be made", why=str(error)) from None
     fresh = Home(making)
     try:
-        own = _write_home(fresh, name, passphrase, key_file, cost)
+        own = _write_home(fresh, fill, passphrase, key_file, cost)
         # The key comes last: only with it does the home count as made.
         for old, new in (
             (fresh.vault, home.vault),
@@ -59,35 +85,25 @@ def create_home(
             (fresh.vault_key, home.vault_key),
         ):
             os.replace(old, new)
-        sync_directory(home.root)
+        files.sync_folder(home.root)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    return shown_identity(own)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return own
 
 
 def _write_home(
-    home: Home, name: str, passphrase: bytes | None, key_file: Path | None, cost: keys.Cost
+    home: Home, fill: Fill, passphrase: bytes | None, key_file: Path | None, cost: keys.Cost
 ) -> Own:
-    entropy = OsEntropy()
     key = keys.create(home.vault_key, passphrase=passphrase, key_file=key_file, cost=cost)
-    account = identity.new_account(entropy)
-    own = Own(account, identity.new_device(account, entropy), name)
     vault = Vault.create(home.vault, key)
     try:
-        initialise(vault, own, entropy.take(32))
+        custody = Custody.create(home.custody)
+        try:
+            return fill(vault, custody)
+        finally:
+            custody.close()
     finally:
         vault.close()
-    Custody.create(home.custody).close()
-    return own
 
 
 def shown_identity(own: Own) -> schema.Identity:

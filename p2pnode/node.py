@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import diagnosis, overview, plugins, questions, rights, schema
+from p2pnode import backup, diagnosis, overview, plugins, questions, rights, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
@@ -179,6 +179,10 @@ class Node(schema.Service):
                 return schema.Done()  # it is open
             case schema.Diagnose():
                 return await self._diagnose()
+            case schema.CreateBackup():
+                if self._home is None:
+                    raise InvalidInput("this node lives in memory")
+                return await backup.serve(self._home, request, self._ask)
             case schema.GetIdentity():
                 return shown_identity(self._own)
             case schema.GetReady(timeout=timeout):

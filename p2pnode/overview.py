@@ -8,11 +8,12 @@ import trio
 from p2pnode import __version__, schema
 from p2pnode.engine.engine import Engine
 from p2pnode.engine.link_task import LinkTask
-from p2pnode.engine.peers import Carrier, Device, Friend, OpenPairing
-from p2pnode.turns import carry
+from p2pnode.engine.peers import Carrier, Device, Friend, OpenPairing, Returning, Twin
+from p2pnode.turns import backups, carry
+from p2pnode.turns.send import doubtful
 from p2pnode.turns.stores import Stores
 
-LinkKind = Literal["contact", "carrier", "friend", "pairing", "stranger"]
+LinkKind = Literal["contact", "carrier", "friend", "pairing", "returning", "twin", "stranger"]
 
 
 class Counted(NamedTuple):
@@ -22,6 +23,8 @@ class Counted(NamedTuple):
     pending: int
     outbox: schema.OutboxStatus
     custody: schema.CustodyStatus
+    backup: schema.BackupStatus | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def counted(stores: Stores, now: int) -> Counted:
@@ -33,6 +36,8 @@ def counted(stores: Stores, now: int) -> Counted:
         pending=sum(row.state == "pending" for row in contacts),
         outbox=schema.OutboxStatus(count=waiting, oldest=_age(oldest, now)),
         custody=custody(stores),
+        backup=schema.BackupStatus(**backups.saved(stores.vault)._asdict()),
+        doubts=tuple(doubtful(row) for row in contacts if row.state == "suspect"),
     )
 
 
@@ -81,7 +86,8 @@ def status(
         work=dict(work or {}),
         courier=dict(engine.couriers.under_way),
         rejected=dict(engine.peers.rejected),
-        warnings=engine.listeners.warnings,
+        warnings=[*engine.listeners.warnings, *found.doubts],
+        backup=found.backup,
     )
 
 
@@ -93,6 +99,10 @@ def _link(link: LinkTask, names: dict[bytes, str]) -> schema.LinkStatus:
             kind, contact = "contact", names.get(of, "")
         case Carrier(contact=of):
             kind, contact = "carrier", names.get(of, "")
+        case Returning(contact=of):
+            kind, contact = "returning", names.get(of, "")
+        case Twin(contact=of):
+            kind, contact = "twin", names.get(of, "")
         case Friend():
             kind = "friend"
         case OpenPairing():

@@ -121,14 +121,17 @@ class LinkStatus(Answer, frozen=True):
     """One link that stands now.
 
     kind: contact; carrier (a contact's node whose vault is locked); friend (this node is locked,
-    somebody knows its carry pass); pairing; stranger. contact: the petname, where it is known.
+    somebody knows its carry pass); pairing; returning (a contact that begins anew); twin (a copy of
+    a contact that was replaced); stranger. contact: the petname, where it is known.
     sent, received: envelopes so far; waiting: those known to go to the other side still.
     """
 
     transport: str
     contact: str
     age: float
-    kind: Literal["contact", "carrier", "friend", "pairing", "stranger"] = "contact"
+    kind: Literal["contact", "carrier", "friend", "pairing", "returning", "twin", "stranger"] = (
+        "contact"
+    )
     sent: int = 0
     received: int = 0
     waiting: int = 0
@@ -156,6 +159,13 @@ class ProgramStatus(Answer, frozen=True):
     detail: str = ""
 
 
+class BackupStatus(Answer, frozen=True):
+    """When the last backup was made, None for never; missing: contacts it could not bring back."""
+
+    at: int | None
+    missing: int
+
+
 class Status(Answer, frozen=True):
     """The whole picture."""
 
@@ -180,6 +190,30 @@ class Status(Answer, frozen=True):
     warnings: list[str] = []
     programs: dict[str, ProgramStatus] = {}
     """Programs run for events, by what they are: on_message, desktop."""
+    backup: BackupStatus | None = None
+    """None while the vault is locked."""
+
+
+class CreateBackup(Asks["BackupMade"], frozen=True):
+    """Write a backup to a new file (absolute path); the secret that opens the vault is asked for.
+
+    history: with all messages. One of passphrase and key_file (absolute path), as for Unlock.
+    """
+
+    place: Annotated[str, msgspec.Meta(max_length=4_096)]
+    history: bool = False
+    passphrase: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+    key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+
+
+class BackupMade(Answer, frozen=True):
+    """The phrase that opens the backup, which is told this once, and what is in it."""
+
+    place: str
+    phrase: str
+    contacts: int
+    messages: int
+    bytes: int
 
 
 class Unlock(Asks["Done"], frozen=True):
@@ -330,8 +364,10 @@ class Contact(Answer, frozen=True):
     """One contact.
 
     hint: what it calls itself, made safe to show. state: pending (their yes or keys are awaited),
-    active, blocked, suspect (a rollback or a clone was seen; nothing is sent). verified: how the
-    key was checked (words compared at pairing, codes scanned both ways, or later in person).
+    active, blocked, suspect (nothing is sent). verified: how the key was checked (words compared
+    at pairing, codes scanned both ways, or later in person); no: not since it was restored. doubt:
+    why it is suspect: mismatch (of fingerprints), rollback (its node was set back to an old state),
+    clone (two copies of it run), replaced (it says that your own identity was restored elsewhere).
     """
 
     name: str
@@ -344,6 +380,7 @@ class Contact(Answer, frozen=True):
     devices: list[str]
     last_seen: int | None
     online: bool
+    doubt: Literal["", "mismatch", "rollback", "clone", "replaced"] = ""
 
 
 class Contacts(Answer, frozen=True):
@@ -491,7 +528,10 @@ class Event(Answer, frozen=True):
     """A stored event; it comes at least once until its consumer acknowledges it.
 
     message.received, message.state and message.redacted carry `message`; the others carry
-    `contact`.
+    `contact`. reason: of contact.changed, restored (the contact begins anew, from a backup or an
+    old disk image), reset-answered (it has taken our own new beginning), set-back (our own store
+    was found to be an old one); of contact.suspect, restored-twice, clone, rollback, replaced (see
+    `Contact.doubt`); else empty.
     """
 
     cursor: int
@@ -499,6 +539,7 @@ class Event(Answer, frozen=True):
     at: int
     message: Message | None = None
     contact: str = ""
+    reason: str = ""
 
 
 class Events(Answer, frozen=True):
@@ -686,6 +727,7 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "node.status": (GetStatus, Status),
     "node.unlock": (Unlock, Done),
     "node.lock": (Lock, Done),
+    "node.backup": (CreateBackup, BackupMade),
     "node.diagnose": (Diagnose, Diagnosis),
     "peers.list": (GetPeers, Peers),
     "pair.show": (ShowCode, Pairing),

@@ -128,6 +128,11 @@ class ScriptedNode(schema.Service):
             ]
         )
 
+    async def _createbackup(self, ask: schema.CreateBackup) -> schema.BackupMade:
+        return schema.BackupMade(
+            place=ask.place, phrase="abacus zebra", contacts=1, messages=2, bytes=262_144
+        )
+
     async def _diagnose(self, ask: schema.Diagnose) -> schema.Diagnosis:
         finding = schema.Finding("ble", "adapter", self.adapter, "blocked", "rfkill unblock all")
         return schema.Diagnosis(findings=[finding])

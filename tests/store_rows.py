@@ -14,6 +14,7 @@ from p2pnode.ids import (
 )
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.session.records import Listing, Session, TagRow
+from p2pnode.protocol.session.reset import ResetKeys
 from p2pnode.store.records import (
     ContactRow,
     ConversationRow,
@@ -23,6 +24,8 @@ from p2pnode.store.records import (
     MessageRow,
     OutboxRow,
     PairingRow,
+    ResetRow,
+    TwinRow,
 )
 from p2pnode.store.vault import Vault
 
@@ -135,6 +138,21 @@ class Rows:
         }
         return PairingRow(**{**values, **changes})  # type: ignore[arg-type]
 
+    def reset(self, contact: ContactId) -> ResetRow:
+        keys = (self.take(size) for size in (32, 32, 64, 32, 1184))
+        return ResetRow(
+            ref=0,
+            contact=contact,
+            parent=0,
+            known=True,
+            alice=True,
+            own=b"",
+            theirs=b"",
+            transcript=b"",
+            envelope=b"",
+            keys=ResetKeys(*keys),
+        )
+
     def fill(self, vault: Vault, name: str) -> tuple[ContactRow, DeviceRow, SessionRef]:
         """Give a vault a contact with something in every table that can be about one."""
         contact = self.contact(name)
@@ -158,4 +176,6 @@ class Rows:
         vault.conversations.save(ConversationRow(contact.id, retention=86_400, span=3_600))
         vault.gone.add(contact.id, [MessageId(self.take(16))], 500)
         vault.erasures.add(ErasureRow(contact.id, "conversation", 500))
+        vault.resets.add(self.reset(contact.id), [self.take(16), self.take(16)])
+        vault.twins.add(TwinRow(0, contact.id, None, device.link, self.take(32), 500))
         return contact, device, session

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pnode.cli.history import shown
+from p2pnode.cli.notices import notice
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import LocalError
@@ -97,6 +98,8 @@ def _tell(terminal: Terminal, name: str, event: "Event", seen: set[str]) -> None
     if event.kind in AGREEMENTS and event.contact == name and not terminal.json:
         terminal.talk(f"  {clean(name)} {AGREEMENTS[event.kind]}: p2pnode disappear {clean(name)}")
     if message is None:
+        if event.contact == name and (told := notice(event)):
+            terminal.talk(f"! {told}")
         return
     if event.kind == "message.received" and message.from_ == name and message.id not in seen:
         seen.add(message.id)

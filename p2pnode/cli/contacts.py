@@ -19,6 +19,14 @@ CHECKED = {
 }
 
 
+DOUBTS = {
+    "mismatch": "fingerprints differ",
+    "rollback": "set back to an old state",
+    "clone": "two copies in use",
+    "replaced": "says you were restored elsewhere",
+}
+
+
 class _Contacts(DefaultGroup):
     default = "list"
 
@@ -144,4 +152,5 @@ def _line(contact: "Contact") -> str:
         seen = "never seen"
     else:
         seen = f"seen {ago(max(0.0, time.time() - contact.last_seen))} ago"
-    return f"{clean(contact.name)}  {contact.state}  {CHECKED[contact.verified]}  {seen}"
+    state = f"{contact.state} ({DOUBTS[contact.doubt]})" if contact.doubt else contact.state
+    return f"{clean(contact.name)}  {state}  {CHECKED[contact.verified]}  {seen}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pnode.cli.history import shown
+from p2pnode.cli.notices import notice
 from p2pnode.cli.terminal import Terminal
 from p2pnode.cli.verbs import flags
 
@@ -59,6 +60,8 @@ def _page(
             if event.kind == "message.received" and event.message is not None:
                 terminal.show(event.message, shown(event.message))
                 printed = True
+            elif told := notice(event):
+                terminal.talk(f"! {told}")
             cursor = event.cursor
     finally:
         if cursor is not None:

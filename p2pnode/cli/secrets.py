@@ -51,3 +51,19 @@ def typed(terminal: Terminal, *, twice: bool) -> bytes:
     if twice and getpass.getpass("Again: ") != first:
         raise InvalidInput("the two differ", hint="Nothing was made; try again.")
     return first.encode()
+
+
+def for_new_vault(
+    terminal: Terminal, passphrase_file: Path | None, key_file: Path | None, none: bool
+) -> bytes | None:
+    """Return the passphrase a new vault shall have; None where it gets a key file, or nothing.
+
+    Raises InvalidInput or Denied.
+    """
+    if sum((passphrase_file is not None, key_file is not None, none)) > 1:
+        raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")
+    if passphrase_file is not None:
+        return from_file(passphrase_file)
+    if key_file is None and not none:
+        return typed(terminal, twice=True)
+    return None

@@ -82,6 +82,13 @@ def _lines(status: "Status") -> list[str]:
         reasons = ", ".join(f"{clean(k)} {n}" for k, n in sorted(status.rejected.items()))
         lines.append(f"refused from outside: {count} ({reasons})")
     lines += [f"! {clean(warning)}" for warning in status.warnings]
+    saved = status.backup
+    if saved is not None and saved.at is None:
+        lines.append("! no backup yet: p2pnode backup create FILE")
+    elif saved is not None and saved.missing:
+        lines.append(
+            f"! the last backup lacks {saved.missing} of your contacts: p2pnode backup create FILE"
+        )
     return lines
 
 

@@ -16,7 +16,7 @@ from p2pnode.engine.link_task import Context, LinkTask
 from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
-from p2pnode.engine.peers import Carrier, Device, Peers
+from p2pnode.engine.peers import Carrier, Device, Peers, Twin
 from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
@@ -59,6 +59,9 @@ SPREAD_EVERY = 3.0
 
 SPREAD_ON = 0.05
 """Seconds until the next look when there is more to do already."""
+
+BYE_ANEW = 2
+"""Why a link ends: from now on its two ends recognise each other otherwise."""
 
 REFUSED_STORE = 2
 """Refusal code: this node cannot store anything now."""
@@ -138,6 +141,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.owner.run)
+            await self.owner.ask(asks.PrepareResets())
             await self._refresh()
             await nursery.start(self._dialer.run)
             for lane in lanes:
@@ -372,6 +376,13 @@ class Engine:
                 standing = self.peers.with_device(device)
                 if standing is not None:
                     standing.end()
+            case effects.Parted(contact=contact):
+                for link in self.peers.links.values():
+                    if getattr(link.peer, "contact", None) == contact:
+                        link.tell(Bye(BYE_ANEW))
+            case effects.TwinStepped(twin=number, key=key):
+                if number in self.peers.twins:
+                    self.peers.twins[number] = (self.peers.twins[number][0], key)
             case effects.LaneOpened(lane=lane):
                 self._nursery.start_soon(self._lane_opened, Lane(lane))
             case effects.LaneRevoked(lane=lane):
@@ -437,6 +448,10 @@ class Engine:
             for device, contact, _, secret in known.devices
             if secret
         }
+        self.peers.returners = list(known.returners)
+        self.peers.twins = {
+            number: (Twin(number, contact), key) for number, contact, key in known.twins
+        }
         self.peers.mutual = {pairing: (key, done) for pairing, key, done in known.pairings}
 
     def _pass_kept(self, device: DeviceId, secret: bytes) -> None:
@@ -463,7 +478,7 @@ class Engine:
         """Return the links on which fresh envelopes may be given to somebody."""
         found = []
         for number, link in self.peers.links.items():
-            if link.exchange is not None and not link.metered:
+            if link.exchange is not None and not link.exchange.metered:
                 found.append((number, link.device.id if link.device is not None else None))
         return tuple(found)
 

@@ -1,14 +1,15 @@
 """What a link with a friend does with envelopes: offers, answers, and what is found to be lacking.
 
 A friend is a contact's device, a contact's node that runs locked (it only carries), or, for a node
-that runs locked itself, whoever shows its carry pass.
+that runs locked itself, whoever shows its carry pass; or somebody who returns without link keys,
+with whom only resets, and what follows them, travel.
 """
 
 from collections.abc import Iterable
 from random import Random
 
 from p2pnode.engine.owner import Owner
-from p2pnode.engine.peers import Carrier, Device, Friend
+from p2pnode.engine.peers import Carrier, Device, Friend, Returning
 from p2pnode.engine.pump import Outgoing, Pump
 from p2pnode.engine.reconciling import Checkpoint, Reconciling
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId
@@ -38,7 +39,7 @@ class Exchange:
     def __init__(
         self,
         number: int,
-        friend: Device | Carrier | Friend,
+        friend: Device | Carrier | Friend | Returning,
         owner: Owner,
         entropy: Entropy,
         random: Random,
@@ -58,7 +59,8 @@ class Exchange:
         self._device: DeviceId | None = friend.id if isinstance(friend, Device) else None
         self._carrier: DeviceId | None = friend.id if isinstance(friend, Carrier) else None
         self._charged: ContactId = asks.FRIEND if isinstance(friend, Friend) else friend.contact
-        self.pump = Pump(owner, self._device, outgoing, random, strangers)
+        mail = friend.id if isinstance(friend, Returning) and friend.ours else self._device
+        self.pump = Pump(owner, mail, outgoing, random, strangers)
         self._peer = self._device or self._carrier
         self.reconciling = Reconciling(
             owner, entropy, random, outgoing, self.pump, checkpoint, peer=self._peer, inline=inline

@@ -9,7 +9,16 @@ import trio
 from p2pnode.engine.clock import milliseconds
 from p2pnode.engine.exchange import Exchange
 from p2pnode.engine.owner import Owner
-from p2pnode.engine.peers import Carrier, Device, Friend, OpenPairing, Peers, Ref
+from p2pnode.engine.peers import (
+    Carrier,
+    Device,
+    Friend,
+    OpenPairing,
+    Peers,
+    Ref,
+    Returning,
+    Twin,
+)
 from p2pnode.engine.pump import Outgoing
 from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Trade, Workshop
@@ -48,6 +57,9 @@ MAX_CHARGES = 64
 
 STRANGER_STAYS = (20.0, 40.0)
 """Seconds a link with a stranger stays, at random, so that its end tells nothing."""
+
+TWIN_STAYS = 20.0
+"""Seconds a link with a replaced device stays, for it to read what it is told."""
 
 MAX_STRANGERS = 16
 """Links with strangers at once; one more ends the oldest, so that contacts always find room."""
@@ -243,7 +255,8 @@ class LinkTask:
     async def _perform(self, found: list[effects.Effect], nursery: trio.Nursery) -> None:
         if self._baselines is None and self._machine.claimed is not None:
             # Asked for strangers too, so that the time it takes tells nothing.
-            ids = tuple(ref.id for ref in self._machine.claimed if isinstance(ref, Device))
+            claimed = self._machine.claimed
+            ids = tuple(ref.id for ref in claimed if isinstance(ref, Device | Returning))
             self._baselines = await self._context.owner.ask(asks.GetBaselines(ids))
         for effect in found:
             match effect:
@@ -252,11 +265,13 @@ class LinkTask:
                 case effects.SendFrame(frame=frame):
                     await self.outgoing.send(frame)
                 case effects.AskCandidates():
-                    known = self._context.peers.candidates()
+                    known = self._context.peers.candidates(initiator=self._initiator)
                     await self._perform(self._machine.candidates(known), nursery)
                 case effects.AskStep(ref=ref, proven=proven):
                     if isinstance(ref, Device):
                         await self._context.owner.ask(asks.Step(ref.id, proven))
+                    elif isinstance(ref, Twin):
+                        await self._context.owner.ask(asks.StepTwin(ref.number, proven))
                     await self._perform(self._machine.stepped(), nursery)
                 case effects.Established(peer=peer):
                     await self._established(peer, nursery)
@@ -272,6 +287,13 @@ class LinkTask:
                 self.peer = peer
                 await self.outgoing.send(Hello(LINK_VERSION, 0, ()))
                 await self._context.pairings.link_up(peer, self)
+            case Returning():
+                owner = self._context.owner
+                told = await owner.ask(asks.ReturningUp(peer.id, peer.generation))
+                await self.outgoing.send(Hello(LINK_VERSION, 0, told))
+                self._befriend(peer, nursery)
+            case Twin():
+                await self._meet_twin(peer)
             case Carrier() | Friend():
                 await self.outgoing.send(Hello(LINK_VERSION, 0, ()))
                 self._befriend(peer, nursery)
@@ -309,6 +331,15 @@ class LinkTask:
         except (ChannelClosed, LocalError):
             self.end()
 
+    async def _meet_twin(self, twin: Twin) -> None:
+        """Tell a device that was replaced that it was; nothing else is taken or given."""
+        self.peer = twin
+        self.longer(TWIN_STAYS)
+        await self.outgoing.send(Hello(LINK_VERSION, 0, ()))
+        notice = await self._context.owner.ask(asks.TwinMet(twin.number))
+        if notice is not None:
+            await self.outgoing.send(EnvelopeOut(*notice))
+
     def longer(self, seconds: float) -> None:
         """Let a stranger's link stay for so many seconds from now on."""
         self._scope.deadline = trio.current_time() + seconds
@@ -334,11 +365,13 @@ class LinkTask:
             self._lanes_told[addresses_digest(told)] = lane
             await self.outgoing.send(told)
 
-    def _befriend(self, friend: Device | Carrier | Friend, nursery: trio.Nursery) -> None:
+    def _befriend(
+        self, friend: Device | Carrier | Friend | Returning, nursery: trio.Nursery
+    ) -> None:
         """Exchange envelopes, unless another link with the same device does."""
         context = self._context
         self.peer = friend
-        if not isinstance(friend, Friend):
+        if isinstance(friend, Device | Carrier):
             doomed = context.peers.register(self, friend, trio.current_time())
             if doomed is not None:
                 doomed.end()
@@ -354,13 +387,13 @@ class LinkTask:
             self.outgoing,
             context.checkpoints.of(known),
             transport=self.transport,
-            metered=self.metered,
+            metered=self.metered or isinstance(friend, Returning),
             strangers=context.strangers,
             inline=context.inline,
         )
         context.reach.friend_here()
         nursery.start_soon(self._guarded, nursery, exchange.pump.run)
-        if self._initiator and not self.metered:
+        if self._initiator and not exchange.metered:
             nursery.start_soon(self._guarded, nursery, exchange.reconciling.run)
 
     async def _received(self, message: LinkMessage) -> None:
@@ -382,6 +415,13 @@ class LinkTask:
                 await owner.post(asks.Confirm(self.number, device.id, raw))
             case Hello(statements=statements) if device and statements and self._baselines:
                 await owner.post(asks.Stated(device.id, statements, self._baselines[device.id]))
+            case Hello(statements=statements) if isinstance(self.peer, Returning):
+                if statements and self._baselines:
+                    known = self._baselines[self.peer.id]
+                    stated = asks.ReturningStated(
+                        self.peer.id, self.peer.generation, statements, known
+                    )
+                    await owner.post(stated)
             case Addresses() if device is not None:
                 await owner.post(asks.Told(self.number, device.id, message))
             case AddressesKept(digest=digest) if device is not None:

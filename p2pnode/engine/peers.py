@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from p2pnode.ids import ContactId, DeviceId, PairingId
 from p2pnode.protocol.link.keys import Candidate, LinkKey
+from p2pnode.turns.links import Returner
 
 if TYPE_CHECKING:
     from p2pnode.engine.link_task import LinkTask
@@ -42,7 +43,28 @@ class Friend:
     """Whoever shows this node's own carry pass while its vault is locked."""
 
 
-Ref = Device | OpenPairing | Carrier | Friend
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """A contact's device without the link keys of now: it was restored or set back, or we were.
+
+    It showed the reset mark of a generation. ours: a reset of ours is under way to it.
+    """
+
+    id: DeviceId
+    contact: ContactId
+    generation: int
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A device that a reset has replaced, and that goes on all the same."""
+
+    number: int
+    contact: ContactId
+
+
+Ref = Device | OpenPairing | Carrier | Friend | Returning | Twin
 
 
 @dataclass
@@ -54,16 +76,20 @@ class Peers:
     own_pass: LinkKey | None = None
     pairings: dict[PairingId, LinkKey] = field(default_factory=dict)
     mutual: dict[PairingId, tuple[LinkKey, bool]] = field(default_factory=dict)
+    returners: list[Returner] = field(default_factory=list)
+    twins: dict[int, tuple[Twin, LinkKey]] = field(default_factory=dict)
+    met: set[DeviceId] = field(default_factory=set)
     links: "dict[int, LinkTask]" = field(default_factory=dict)
     by_device: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
     by_carrier: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
 
-    def candidates(self) -> list[Candidate]:
+    def candidates(self, *, initiator: bool) -> list[Candidate]:
         """Return everyone a link is tried against.
 
         Open pairings come first, because a person waits; mutual scans that are done here come
-        last, because whoever is a contact there too shall be met as one.
+        last, because whoever is a contact there too shall be met as one. So do reset marks. These
+        stay the same from reset to reset, so whoever was met since the start is shown none.
         """
         found = [Candidate(ref=ref, key=key, rank=1) for ref, key in self.keys.values()]
         found += [Candidate(ref=carrier, key=key) for carrier, key in self.passes.values()]
@@ -73,6 +99,11 @@ class Peers:
             found.append(Candidate(ref=OpenPairing(pairing), key=key, rank=2))
         for pairing, (key, done) in self.mutual.items():
             found.append(Candidate(ref=OpenPairing(pairing), key=key, rank=0 if done else 2))
+        found += [Candidate(ref=twin, key=key, rank=1) for twin, key in self.twins.values()]
+        for one in self.returners:
+            if not initiator or (one.shown and (one.ours or one.device not in self.met)):
+                ref = Returning(one.device, one.contact, one.generation, one.ours)
+                found.append(Candidate(ref=ref, key=one.key))
         return found
 
     def of_contact(self, contact: ContactId) -> "list[LinkTask]":
@@ -95,6 +126,8 @@ class Peers:
     def register(self, link: "LinkTask", peer: Device | Carrier, now: float) -> "LinkTask | None":
         """Make `link` the one with its device; return the link that must end, if any."""
         links = self.by_device if isinstance(peer, Device) else self.by_carrier
+        if isinstance(peer, Device):
+            self.met.add(peer.id)
         other = links.get(peer.id)
         if other is not None and not replaces(link, other, now):
             return link

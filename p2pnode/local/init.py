@@ -53,11 +53,7 @@ def command(
             why=str(home.root),
             hint="Use it: p2pnode run. Or name another place: --home DIR",
         )
-    passphrase = None
-    if passphrase_file is not None:
-        passphrase = secrets.from_file(passphrase_file)
-    elif key_file is None and not no_passphrase:
-        passphrase = secrets.typed(terminal, twice=True)
+    passphrase = secrets.for_new_vault(terminal, passphrase_file, key_file, no_passphrase)
     if owner is not None:
         made = create_machine_home(home, chosen, owner, passphrase=passphrase, key_file=key_file)
     else:
@@ -74,6 +70,7 @@ def command(
         terminal.talk(
             "! No passphrase: whoever reads this disk reads your messages and can pose as you."
         )
+    terminal.talk("! No backup yet. Once you have contacts: p2pnode backup create FILE")
     if not system:
         terminal.talk("Next: p2pnode run     (always on: p2pnode service install)")
         return

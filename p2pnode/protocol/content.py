@@ -74,13 +74,34 @@ class Redaction(wire.Wire, frozen=True):
     id: wire.Bytes16
 
 
+class ResetAnswer(wire.Wire, frozen=True):
+    """A reset was taken.
+
+    restore: its id. reset_dh, reset_kem: the sender's next reset keys. clock: the highest of the
+    conversation, so that what is written after a restore stands after what was there. crossing: id
+    of the sender's own reset out of the same generation, empty for none.
+    """
+
+    restore: wire.Bytes16
+    reset_dh: wire.Bytes32
+    reset_kem: wire.KemPublic
+    clock: wire.Unsigned
+    crossing: Annotated[bytes, msgspec.Meta(max_length=16)]
+
+
+class Replaced(wire.Wire, frozen=True):
+    """Said once in a session that a reset has replaced: whoever reads this is another copy."""
+
+    restore: wire.Bytes16
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A kind of content from a newer version."""
 
     kind: int
 
 
-Content = Text | Receipts | Fading | Proposal | Verdict | Redaction
+Content = Text | Receipts | Fading | Proposal | Verdict | Redaction | ResetAnswer | Replaced
 
 _KINDS: dict[int, type[Content]] = {
     1: Text,
@@ -89,6 +110,8 @@ _KINDS: dict[int, type[Content]] = {
     4: Proposal,
     5: Verdict,
     6: Redaction,
+    10: ResetAnswer,
+    11: Replaced,
 }
 _BYTES = {kind: bytes((number,)) for number, kind in _KINDS.items()}
 

@@ -38,6 +38,11 @@ class Outer(msgspec.Struct, frozen=True, gc=False):
     token_hash: bytes
     raw: bytes
 
+    @property
+    def nonce(self) -> bytes:
+        """The 24 random bytes both seals use."""
+        return self.raw[_NONCE_AT:OUTER]
+
 
 def envelope_id(raw: bytes) -> EnvelopeId:
     """Return the BLAKE2b-256 (RFC 7693) of an envelope's bytes as received."""

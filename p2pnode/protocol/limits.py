@@ -32,6 +32,16 @@ MAX_SKIPPED = 2_000
 SKIPPED_LIFETIME = 60 * 86_400
 """Seconds a skipped key is kept: twice the longest lifetime."""
 
+RESET_TAGS = 16
+"""Tags under which one side may send resets out of one generation of reset keys: each restore
+begins at a random one, so that two restores of one backup seldom share it."""
+
+RESET_GENERATIONS = 6
+"""Generations of reset keys kept with a contact, the newest; older backups can no longer reset."""
+
+REPLACED_LIFETIME = LIFETIMES[-1]
+"""Seconds a session that a reset has replaced is kept for what was under way in it."""
+
 # Links ---------------------------------------------------------------------------------------
 MAX_FRAME = 66_560
 """Bytes in one frame of a channel: the largest envelope, a header and room to grow."""

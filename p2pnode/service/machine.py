@@ -10,9 +10,10 @@ from typing import NamedTuple
 from p2pnode import schema
 from p2pnode.config import Home
 from p2pnode.errors import Denied, InvalidInput, StoreError
-from p2pnode.home import create_home, sync_directory
+from p2pnode.home import create_home
 from p2pnode.service.unit import USER
 from p2pnode.store import keys
+from p2pnode.store.files import sync_folder
 
 
 class Owner(NamedTuple):
@@ -66,7 +67,7 @@ def create_machine_home(
         for path in (*growing.iterdir(), growing):
             os.chown(path, *owner, follow_symlinks=False)
         growing.rename(home.root)
-        sync_directory(home.root.parent)
+        sync_folder(home.root.parent)
     except OSError as error:
         raise StoreError(f"{home.root} cannot be made", why=error.strerror or "") from None
     finally:

@@ -17,14 +17,15 @@ _link_decoder = msgspec.msgpack.Decoder(LinkKey)
 _addresses_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 _CONTACT = "id, account, name, hint, state, verified, created, expires, confirm, alice"
+_CONTACT += ", doubt, clock"
 _DEVICE = "id, contact, certificate, link, session, last_seen, stated_sent, stated_received"
 _DEVICE += ", reset, pass"
 
 
 def _contact(row: Row) -> ContactRow:
-    id_, account, name, hint, state, verified, created, expires, confirm, alice = row
+    id_, account, name, hint, state, verified, created, expires, confirm, alice, *rest = row
     return ContactRow(
-        id_, account, name, hint, state, verified, created, expires, confirm, alice == 1
+        id_, account, name, hint, state, verified, created, expires, confirm, alice == 1, *rest
     )
 
 
@@ -42,7 +43,7 @@ class Contacts(Table):
     def add(self, row: ContactRow) -> None:
         """Add a contact; its id, account and folded name must be new."""
         self._db.run(
-            f"INSERT INTO contacts ({_CONTACT}, fold) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO contacts ({_CONTACT}, fold) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (*msgspec.structs.astuple(row), fold(row.name)),
         )
 
@@ -78,13 +79,14 @@ class Contacts(Table):
         """Replace everything about a contact but its id."""
         self._db.run(
             "UPDATE contacts SET account=?, name=?, hint=?, state=?, verified=?, created=?,"
-            " expires=?, confirm=?, alice=?, fold=? WHERE id=?",
+            " expires=?, confirm=?, alice=?, doubt=?, clock=?, fold=? WHERE id=?",
             (*msgspec.structs.astuple(row)[1:], fold(row.name), row.id),
         )
 
     LEFT_OUT: ClassVar = {
         "contacts.fold": "the name again, as it is compared",
         "contacts.confirm": "a key of a pairing that is not complete",
+        "contacts.clock": "the highest count among the messages of before a restore",
         "contacts.alice": "which part was played in the pairing; nothing to a person",
     }
 
@@ -100,6 +102,7 @@ class Contacts(Table):
                     "hint": row.hint,
                     "state": row.state,
                     "verified": row.verified,
+                    "doubt": row.doubt,
                     "created": row.created,
                     "expires": row.expires,
                 }
@@ -185,6 +188,10 @@ class Devices(Table):
         self._db.run(
             "UPDATE devices SET stated_sent=?, stated_received=? WHERE id=?", (sent, received, id)
         )
+
+    def set_reset(self, id: DeviceId, reset: bytes) -> None:
+        """Keep, or forget, what `DeviceRow.reset` holds."""
+        self._db.run("UPDATE devices SET reset=? WHERE id=?", (reset, id))
 
     def remove(self, id: DeviceId) -> None:
         """Delete a device with its sessions, tags, addresses and waiting envelopes."""

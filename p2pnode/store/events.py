@@ -15,20 +15,25 @@ class Events(Table):
     TABLES = ("events", "consumers")
 
     def add(
-        self, kind: str, at: int, message: int | None = None, contact: ContactId | None = None
+        self,
+        kind: str,
+        at: int,
+        message: int | None = None,
+        contact: ContactId | None = None,
+        reason: str = "",
     ) -> Cursor:
         """Store an event; return its cursor, higher than any before, also those deleted."""
         return Cursor(
             self._db.insert(
-                "INSERT INTO events (kind, at, message, contact) VALUES (?,?,?,?)",
-                (kind, at, message, contact),
+                "INSERT INTO events (kind, at, message, contact, reason) VALUES (?,?,?,?,?)",
+                (kind, at, message, contact, reason),
             )
         )
 
     def after(self, cursor: Cursor | int, limit: int) -> list[EventRow]:
         """Return the next events after a cursor."""
         rows = self._db.rows(
-            "SELECT cursor, kind, at, message, contact FROM events WHERE cursor>?"
+            "SELECT cursor, kind, at, message, contact, reason FROM events WHERE cursor>?"
             " ORDER BY cursor LIMIT ?",
             (cursor, limit),
         )

@@ -12,6 +12,15 @@ CARRY_PASS = 32
 """Bytes of a carry pass."""
 
 
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def write_whole(path: Path, raw: bytes) -> None:
     """Write a file of mode 0600; after a power cut it is whole, or as it was before.
 
@@ -27,11 +36,7 @@ def write_whole(path: Path, raw: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         if error.errno == 28:
             raise StoreFull(f"the disk is full, no {path.name}", hint="Make room") from None

@@ -176,6 +176,17 @@ class Messages(Table):
         )
         return [_message(row) for row in rows]
 
+    def unreceipted(self, contact: ContactId) -> list[MessageRow]:
+        """Return own messages that are in no envelope and have not come, in their order."""
+        rows = self._db.rows(
+            f"SELECT {_MESSAGE} FROM messages WHERE contact=? AND mine=1"
+            " AND state IN ('queued', 'handed')"
+            " AND ref NOT IN (SELECT message FROM outbox WHERE message IS NOT NULL)"
+            " ORDER BY clock, id",
+            (contact,),
+        )
+        return [_message(row) for row in rows]
+
     def set_state(self, ref: int, state: State) -> None:
         """Keep a message's state."""
         self._db.run("UPDATE messages SET state=? WHERE ref=?", (state, ref))

@@ -194,14 +194,21 @@ class Outbox(Table):
         )
         return [EnvelopeId(envelope) for (envelope,) in rows]
 
+    def succeed(self, old: DeviceId, new: DeviceId) -> None:
+        """Give what belongs to a device to the one that takes its place."""
+        self._db.run("UPDATE outbox SET device=? WHERE device=?", (new, old))
+
     def remove(self, envelope: EnvelopeId) -> None:
         """Delete an envelope that has come, or is over."""
         self._db.run("DELETE FROM outbox WHERE envelope=?", (envelope,))
 
     def counts(self) -> tuple[int, int | None]:
-        """Return how many envelopes are under way, and when the oldest was born."""
+        """Return how many envelopes are under way, and when the oldest was born.
+
+        What is for nobody's device (a note to one that was replaced) does not count.
+        """
         row = self._db.row(
-            "SELECT count(*), (SELECT born FROM outbox ORDER BY ref LIMIT 1) FROM outbox"
+            "SELECT count(*), min(born) FROM outbox WHERE device IS NOT NULL OR pairing IS NOT NULL"
         )
         assert row is not None  # an aggregate has one row
         return row[0], row[1]
@@ -333,6 +340,10 @@ class Tokens(Table):
             "INSERT OR IGNORE INTO tokens (envelope, device, token, due) VALUES (?,?,?,?)",
             (envelope, device, token, due),
         )
+
+    def succeed(self, old: DeviceId, new: DeviceId) -> None:
+        """Give what belongs to a device to the one that takes its place."""
+        self._db.run("UPDATE tokens SET device=? WHERE device=?", (new, old))
 
     def take_due(self, now: int) -> list[tuple[EnvelopeId, bytes]]:
         """Return and forget what carriers are to know now."""

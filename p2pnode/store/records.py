@@ -22,10 +22,14 @@ from p2pnode.ids import (
 )
 from p2pnode.protocol.delivery import State
 from p2pnode.protocol.link.keys import LinkKey
+from p2pnode.protocol.session.reset import Begun, ResetKeys
 from p2pnode.schema import EventKind
 
 ContactState = Literal["pending", "active", "blocked", "suspect"]
 Verified = Literal["no", "words", "scan", "person"]
+Doubt = Literal["", "mismatch", "rollback", "clone", "replaced"]
+"""Why a contact is suspect: its fingerprint did not match; its node was set back to an old state;
+it runs twice; or it says that our own identity was restored elsewhere."""
 PairingKind = Literal["show", "join", "mutual"]
 
 
@@ -34,7 +38,8 @@ class ContactRow(msgspec.Struct, frozen=True):
 
     name: petname, unique under folding. hint: what it calls itself. expires: when a pending
     contact is given up. confirm: the key of the confirmation still to be answered, b"" when done.
-    alice: which part we played in the pairing.
+    alice: which part we played in the pairing. doubt: why it is suspect. clock: the highest of the
+    conversation that is known to have been, though its messages may not be here.
     """
 
     id: ContactId
@@ -47,13 +52,15 @@ class ContactRow(msgspec.Struct, frozen=True):
     expires: int | None
     confirm: bytes
     alice: bool
+    doubt: Doubt = ""
+    clock: int = 0
 
 
 class DeviceRow(msgspec.Struct, frozen=True):
     """A contact's device: certificate (as received), link key, session, and what it last stated.
 
-    reset: the encoded secrets that allow a session reset with this device. carry_pass: how it is
-    recognised while its vault is locked, b"" before it said so.
+    reset: encoded reset keys of vaults made before those had a table of their own, else b"".
+    carry_pass: how it is recognised while its vault is locked, b"" before it said so.
     """
 
     id: DeviceId
@@ -167,6 +174,7 @@ class EventRow(msgspec.Struct, frozen=True):
     at: int
     message: int | None
     contact: ContactId | None
+    reason: str = ""
 
 
 class PairingRow(msgspec.Struct, frozen=True):
@@ -186,3 +194,42 @@ class LaneRow(msgspec.Struct, frozen=True):
     lane: Lane
     contact: ContactId | None
     pairing: PairingId | None
+
+
+class ResetRow(msgspec.Struct, frozen=True):
+    """One generation of reset keys with a contact.
+
+    parent: the generation whose reset made it, 0 for a pairing. known: the other side surely has
+    it. alice: our role in it. own, theirs: restore ids it was used up with, b"" before. transcript:
+    of the reset that made it. envelope, sent: our own reset out of it, until it is answered. rival:
+    the newest other reset out of it, as it came. crossing: of our own reset's answer.
+    """
+
+    ref: int
+    contact: ContactId
+    parent: int
+    known: bool
+    alice: bool
+    own: bytes
+    theirs: bytes
+    transcript: bytes
+    envelope: bytes
+    keys: ResetKeys
+    sent: Begun | None = None
+    rival: bytes = b""
+    crossing: bytes = b""
+
+
+class TwinRow(msgspec.Struct, frozen=True):
+    """A device of a contact that a reset replaced.
+
+    session: its own, where it had one. link: its link key, None where only the session is kept.
+    notice: id of the envelope that tells it so, b"" for none. until: when it is forgotten.
+    """
+
+    ref: int
+    contact: ContactId
+    session: SessionRef | None
+    link: LinkKey | None
+    notice: bytes
+    until: int

@@ -51,6 +51,10 @@ class Sessions(Table):
         """Replace the state."""
         self._db.run("UPDATE sessions SET state=? WHERE ref=?", (_encode(session), ref))
 
+    def succeed(self, old: DeviceId, new: DeviceId) -> None:
+        """Give what belongs to a device to the one that takes its place."""
+        self._db.run("UPDATE sessions SET device=? WHERE device=?", (new, old))
+
     def remove(self, ref: SessionRef) -> None:
         """Delete a session with its tags and skipped keys."""
         self._db.run("DELETE FROM sessions WHERE ref=?", (ref,))

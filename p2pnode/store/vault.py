@@ -15,15 +15,16 @@ from p2pnode.store.database import Database, Savepoint, Schema, Transaction
 from p2pnode.store.events import Events
 from p2pnode.store.identity import Identity, Meta
 from p2pnode.store.messages import Messages, Traces
-from p2pnode.store.migrations import vault_0001, vault_0002
+from p2pnode.store.migrations import vault_0001, vault_0002, vault_0003
 from p2pnode.store.outbox import Opened, Outbox, Owed, Tokens
 from p2pnode.store.pairings import Lanes, Pairings
 from p2pnode.store.private import Private
+from p2pnode.store.resets import Resets, Twins
 from p2pnode.store.sessions import Sessions, Tags
 from p2pnode.store.table import Exported, Table
 
 # Half of SQLite's usual page: most rows a message changes are short, and lie on pages of their own.
-SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL, vault_0002.SQL), page=2048)
+SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL, vault_0002.SQL, vault_0003.SQL), page=2048)
 
 
 class Vault:
@@ -51,6 +52,8 @@ class Vault:
         self.pairings = Pairings(database)
         self.lanes = Lanes(database)
         self.private = Private(database)
+        self.resets = Resets(database)
+        self.twins = Twins(database)
 
     @classmethod
     def create(cls, path: Path, key: bytes) -> "Vault":
@@ -90,6 +93,8 @@ class Vault:
         """The owners of all tables: keys first, then those whose rows belong to those of later
         ones."""
         return (
+            self.twins,
+            self.resets,
             self.tags,
             self.sessions,
             self.private,

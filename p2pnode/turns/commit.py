@@ -14,6 +14,7 @@ from p2pnode.protocol.entropy import Entropy
 from p2pnode.turns import (
     agreements,
     asks,
+    backups,
     carry,
     contacts,
     courier,
@@ -26,6 +27,7 @@ from p2pnode.turns import (
     private,
     receive,
     redactions,
+    resets,
     send,
     upkeep,
 )
@@ -61,7 +63,13 @@ TURNS: dict[type, Turn] = {
     asks.Step: lambda s, a, n, e: links.step(s, a),
     asks.GetBaselines: lambda s, a, n, e: links.baselines(s, a),
     asks.LinkUp: lambda s, a, n, e: links.up(s, a, n),
-    asks.Stated: lambda s, a, n, e: links.stated(s, a, n),
+    asks.Stated: links.stated,
+    asks.PrepareResets: lambda s, a, n, e: resets.prepare(s),
+    asks.ReturningUp: lambda s, a, n, e: links.returning(s, a),
+    asks.ReturningStated: links.returning_stated,
+    asks.StepTwin: lambda s, a, n, e: resets.step_twin(s, a),
+    asks.BackedUp: lambda s, a, n, e: backups.backed_up(s, a, n),
+    asks.TwinMet: lambda s, a, n, e: resets.met(s, a, n),
     asks.Told: lambda s, a, n, e: links.told(s, a),
     asks.ShowMutual: lambda s, a, n, e: mutual.show(s, a, n),
     asks.EndPairing: lambda s, a, n, e: mutual.end(s, a),
@@ -73,11 +81,11 @@ TURNS: dict[type, Turn] = {
     asks.MutualBacklog: lambda s, a, n, e: mutual.backlog(s, a, n),
     asks.Rename: lambda s, a, n, e: contacts.rename(s, a, n),
     asks.Remove: lambda s, a, n, e: erasing.remove(s, a, n),
-    asks.Block: lambda s, a, n, e: contacts.block(s, a, n),
+    asks.Block: contacts.block,
     asks.Rotate: lambda s, a, n, e: contacts.rotate(s, a, e),
     asks.LaneKept: lambda s, a, n, e: contacts.lane_kept(s, a),
     asks.GetLane: lambda s, a, n, e: links.lane(s, a),
-    asks.Verify: lambda s, a, n, e: contacts.verify(s, a, n),
+    asks.Verify: contacts.verify,
     asks.Erase: lambda s, a, n, e: erasing.plan(s, a, n),
     asks.CancelErasures: lambda s, a, n, e: erasing.cancel(s, a),
     asks.SetRetention: lambda s, a, n, e: keeping.set_retention(s, a),
@@ -89,7 +97,7 @@ TURNS: dict[type, Turn] = {
     asks.Begin: lambda s, a, n, e: private.begin(s, a),
     asks.SavePrivate: lambda s, a, n, e: private.save(s, a),
     asks.LoadPrivate: lambda s, a, n, e: private.load(s, a),
-    asks.Upkeep: lambda s, a, n, e: upkeep.upkeep(s, a, n),
+    asks.Upkeep: upkeep.upkeep,
 }
 
 

@@ -9,7 +9,7 @@ from p2pnode.protocol.names import petname
 from p2pnode.schema import EventKind
 from p2pnode.store.records import ContactRow, LaneRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import note
+from p2pnode.turns import note, resets
 from p2pnode.turns.asks import Block, LaneKept, Rename, Rotate, Verify
 from p2pnode.turns.effects import (
     Cut,
@@ -30,7 +30,7 @@ def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy)
     vault = stores.vault
     # The vault may hold a newer row than the caller read; its confirmation key must survive.
     row = vault.contacts.get(contact.id) or contact
-    vault.contacts.update(msgspec.structs.replace(row, state="active"))
+    vault.contacts.update(msgspec.structs.replace(row, state="active", doubt=""))
     return [
         note.about_contact(vault, "contact.paired", contact.id, now),
         Paired(contact.id, row.account, row.name),
@@ -84,43 +84,51 @@ def lane_kept(stores: Stores, ask: LaneKept) -> Decision:
     return Decision(effects=tuple(LaneRevoked(lane) for lane in older))
 
 
-def block(stores: Stores, ask: Block, now: Moment) -> Decision:
+def block(stores: Stores, ask: Block, now: Moment, entropy: Entropy) -> Decision:
     """Block or unblock. Raises InvalidInput for a contact that is not yet one."""
     row = existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(
             f"{row.name} is not paired yet", hint=f"Instead: p2pnode contacts remove {row.name}"
         )
-    state = "blocked" if ask.blocked else "active"
+    open_ = "suspect" if row.doubt else "active"
+    state = "blocked" if ask.blocked else open_
     if (row.state == "blocked") == ask.blocked:
         return Decision()
-    stores.vault.contacts.update(msgspec.structs.replace(row, state=state))
+    row = msgspec.structs.replace(row, state=state)
+    stores.vault.contacts.update(row)
+    anew = resets.ensure(stores, row, now, entropy) if state == "active" else []
     cuts = tuple(Cut(device.id) for device in stores.vault.devices.of_contact(row.id))
     changed = _changed(stores.vault, row.id, now)
-    return Decision(effects=(*changed.effects, *cuts, PeersChanged()))
+    return Decision(effects=(*changed.effects, *anew, *cuts, PeersChanged()))
 
 
-def verify(stores: Stores, ask: Verify, now: Moment) -> Decision:
+def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decision:
     """Record a comparison of fingerprints in person.
 
-    A mismatch stops the contact, and a later match lets it go on. A contact that was stopped
-    because its node was copied or set back stays so: its session cannot be trusted whoever holds
-    the keys, and only pairing again makes a new one.
+    A mismatch stops the contact, and a later match lets it go on. Where two copies of a contact
+    were seen, a match says that the newest one is the true one. One whose node was set back to an
+    old state goes on when that has begun anew; one that was told of a copy of ourselves stays
+    stopped until both are paired again.
     """
     vault = stores.vault
     row = existing(vault, ask.contact)
     if row.state == "pending" and not vault.devices.of_contact(row.id):
         raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
     if not ask.matches:
-        vault.contacts.update(msgspec.structs.replace(row, state="suspect", verified="no"))
+        vault.contacts.update(
+            msgspec.structs.replace(row, state="suspect", verified="no", doubt="mismatch")
+        )
         return _changed(vault, row.id, now, "contact.suspect")
-    mismatched = row.state == "suspect" and row.verified == "no"
-    state = "active" if mismatched else row.state
-    vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person"))
+    settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")
+    effects = list(resets.settle(stores, row, now, entropy)) if row.doubt == "clone" else []
+    row = existing(vault, ask.contact)
+    state, doubt = ("active", "") if settled else (row.state, row.doubt)
+    vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person", doubt=doubt))
     # What waited goes out on a fresh link.
-    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if mismatched]
+    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if settled]
     changed = _changed(vault, row.id, now)
-    return Decision(effects=(*changed.effects, *cuts))
+    return Decision(effects=(*effects, *changed.effects, *cuts))
 
 
 def existing(vault: Vault, contact: ContactId) -> ContactRow:

@@ -101,6 +101,21 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Parted:
+    """A contact is recognised otherwise from now on: let all links with it begin anew."""
+
+    contact: ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class TwinStepped:
+    """The link key of a device that a reset replaced has moved on."""
+
+    twin: int
+    key: LinkKey
+
+
+@dataclass(frozen=True, slots=True)
 class LaneOpened:
     """Transports shall serve a lane."""
 
@@ -168,6 +183,8 @@ Effect = (
     | KeyStepped
     | PassKept
     | Cut
+    | Parted
+    | TwinStepped
     | LaneOpened
     | LaneRevoked
     | Paired

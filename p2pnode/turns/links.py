@@ -1,26 +1,29 @@
 """What a link with a contact's device leaves in the vault."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import msgspec
 
 from p2pnode.errors import RemoteError
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId
+from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.limits import MAX_IDS
 from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.link.messages import AddressesKept, Statement, addresses_digest
 from p2pnode.protocol.link.statements import check
 from p2pnode.protocol.pairing.confirm import confirmation
-from p2pnode.store.records import DeviceRow
+from p2pnode.protocol.session import reset
+from p2pnode.store.records import DeviceRow, ResetRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import mutual, note
+from p2pnode.turns import mutual, note, resets
 from p2pnode.turns.asks import (
     Baseline,
     GetBaselines,
     GetLane,
     LinkUp,
     PassTold,
+    ReturningStated,
+    ReturningUp,
     Stated,
     Step,
     Told,
@@ -90,44 +93,125 @@ def up(stores: Stores, ask: LinkUp, now: Moment) -> Decision:
     return Decision(Greeting(statements, owed, lane or b"", receipts), tuple(done))
 
 
-def stated(stores: Stores, ask: Stated, now: Moment) -> Decision:
-    """Check a device's index statements; one that went back stops the contact."""
+def stated(stores: Stores, ask: Stated, now: Moment, entropy: Entropy) -> Decision:
+    """Check a device's index statements. One of theirs that went back stops the contact until it
+    begins anew; where ours went back, we begin anew with it."""
+    device = _device(stores.vault, ask.device)
+    found = _checked(stores, device, ask.statements, ask.baseline, now, entropy)
+    return Decision(effects=tuple(found))
+
+
+def _checked(
+    stores: Stores,
+    device: DeviceRow,
+    statements: Sequence[Statement],
+    baseline: Baseline,
+    now: Moment,
+    entropy: Entropy,
+) -> list[Effect]:
     vault = stores.vault
-    device = _device(vault, ask.device)
     if device.session is None:
-        return Decision()
+        return []
     session = vault.sessions.load(device.session)
-    effects: list[Effect] = []
-    for theirs in ask.statements:
+    for theirs in statements:
         if theirs.session != session.handle:
             continue
         verdict = check(
             own_sent=session.sent,
-            own_received=ask.baseline.received,
-            last_stated_sent=ask.baseline.stated_sent,
-            last_stated_received=ask.baseline.stated_received,
+            own_received=baseline.received,
+            last_stated_sent=baseline.stated_sent,
+            last_stated_received=baseline.stated_received,
             theirs=theirs,
         )
-        if verdict == "ok":
-            vault.devices.set_stated(
-                ask.device,
-                max(device.stated_sent, theirs.sent),
-                max(device.stated_received, theirs.received),
-            )
-        else:
-            effects += _suspect(vault, device, verdict, now)
-    return Decision(effects=tuple(effects))
+        if verdict != "ok":
+            return _set_back(stores, device, verdict, now, entropy)
+        vault.devices.set_stated(
+            device.id,
+            max(device.stated_sent, theirs.sent),
+            max(device.stated_received, theirs.received),
+        )
+    return []
 
 
-def _suspect(vault: Vault, device: DeviceRow, verdict: str, now: Moment) -> list[Effect]:
+def _set_back(
+    stores: Stores, device: DeviceRow, verdict: str, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """An old copy of a store runs: theirs, or ours."""
+    vault = stores.vault
     contact = vault.contacts.get(device.contact)
-    if contact is None or contact.state != "active":
+    if contact is None or contact.state not in ("active", "suspect"):
         return []
-    vault.contacts.update(msgspec.structs.replace(contact, state="suspect"))
+    charge = Charge(None, verdict)
+    if verdict == "they-rolled-back":
+        doubted = resets.doubted(vault, contact, "rollback", "rollback", now)
+        return [charge, *doubted] if doubted else []
+    begun = resets.begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+    if not begun:
+        return []
     return [
-        Charge(None, verdict),
-        note.about_contact(vault, "contact.suspect", contact.id, now),
+        charge,
+        note.about_contact(vault, "contact.changed", contact.id, now, "set-back"),
+        *begun,
     ]
+
+
+def returning(stores: Stores, ask: ReturningUp) -> Decision:
+    """Answer what to state on a link that only the reset mark opened: to whom it is not new, how
+    far link keys and session have come here."""
+    vault = stores.vault
+    device = _device(vault, ask.device)
+    row = _current(vault, device.contact, ask.generation)
+    if row is None:
+        return Decision(())
+    generation, newest = row
+    handle = reset.handle(generation.keys)
+    if not newest:
+        return Decision((Statement(session=handle, sent=OVER, received=0),))
+    found = [Statement(session=handle, sent=device.link.index, received=0)]
+    if device.session is not None:
+        session = vault.sessions.load(device.session)
+        found.append(
+            Statement(session=session.handle, sent=session.sent, received=session.received)
+        )
+    return Decision(tuple(found))
+
+
+def returning_stated(
+    stores: Stores, ask: ReturningStated, now: Moment, entropy: Entropy
+) -> Decision:
+    """Find out which of the two has an old store, and begin anew if it is ours."""
+    vault = stores.vault
+    device = _device(vault, ask.device)
+    row = _current(vault, device.contact, ask.generation)
+    if row is None or not row[1]:
+        return Decision()
+    handle = reset.handle(row[0].keys)
+    verdict = "ok"
+    for theirs in ask.statements:
+        if theirs.session == handle and theirs.sent > device.link.index + 1:
+            verdict = "we-rolled-back"
+        elif theirs.session == handle and theirs.sent + 1 < device.link.index:
+            verdict = "they-rolled-back"
+    if verdict != "ok":
+        return Decision(effects=tuple(_set_back(stores, device, verdict, now, entropy)))
+    found = _checked(stores, device, ask.statements, ask.baseline, now, entropy)
+    return Decision(effects=tuple(found))
+
+
+OVER = 2**53 - 1
+"""Stated of a generation of reset keys that is not the newest: whoever holds no newer is behind."""
+
+
+def _current(vault: Vault, contact: ContactId, ref: int) -> tuple[ResetRow, bool] | None:
+    """Return a generation, and whether it is the newest; None while a reset of ours is under way,
+    for then nothing here can be compared."""
+    if resets.under_way(vault, contact):
+        return None
+    newest = resets.usable(vault, contact)
+    found = next((row for row in vault.resets.of_contact(contact) if row.ref == ref), None)
+    if newest is None or found is None:
+        return None
+    return found, found.ref == newest.ref
 
 
 def told(stores: Stores, ask: Told) -> Decision:
@@ -167,21 +251,52 @@ def _device(vault: Vault, device_id: DeviceId) -> DeviceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Returner:
+    """How a contact is recognised that has lost its link keys, or whose keys we have lost.
+
+    shown: the newest generation, by which we show ourselves. ours: a reset of ours is under way.
+    """
+
+    device: DeviceId
+    contact: ContactId
+    generation: int
+    key: LinkKey
+    shown: bool
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """Everybody a link may be with: (device, contact, link key, carry pass), and mutual scans (id,
-    key, whether done here)."""
+    """Everybody a link may be with: (device, contact, link key, carry pass), mutual scans (id, key,
+    whether done here), returners, and devices that resets replaced (number, contact, link key)."""
 
     devices: tuple[tuple[DeviceId, ContactId, LinkKey, bytes], ...]
     pairings: tuple[tuple[PairingId, LinkKey, bool], ...]
+    returners: tuple[Returner, ...] = ()
+    twins: tuple[tuple[int, ContactId, LinkKey], ...] = ()
 
 
 def peers(stores: Stores) -> Decision:
     """Answer who may be recognised now. The blocked are strangers."""
     vault = stores.vault
     blocked = {row.id for row in vault.contacts.all() if row.state == "blocked"}
-    devices = tuple(
-        (row.id, row.contact, row.link, row.carry_pass)
-        for row in vault.devices.all()
-        if row.contact not in blocked
+    known = [row for row in vault.devices.all() if row.contact not in blocked]
+    devices = tuple((row.id, row.contact, row.link, row.carry_pass) for row in known)
+    generations = vault.resets.by_contact()
+    returners = tuple(
+        one for row in known for one in _returners(row, generations.get(row.contact, []))
     )
-    return Decision(Known(devices, mutual.link_keys(vault)))
+    twins = tuple(
+        (row.ref, row.contact, row.link)
+        for row in vault.twins.all()
+        if row.link is not None and row.contact not in blocked
+    )
+    return Decision(Known(devices, mutual.link_keys(vault), returners, twins))
+
+
+def _returners(device: DeviceRow, generations: Sequence[ResetRow]) -> Iterator[Returner]:
+    ours = any(row.sent is not None for row in generations)
+    known = [row for row in generations if row.known]
+    for n, row in enumerate(known):
+        key = reset.link_key(row.keys, alice=row.alice)
+        yield Returner(device.id, device.contact, row.ref, key, n == 0, ours)

@@ -37,10 +37,17 @@ def about_message(
     )
 
 
-def about_contact(vault: Vault, kind: EventKind, contact: ContactId, now: Moment) -> Happened:
-    """Store an event about a contact; the effect tells it to whoever listens."""
-    cursor = vault.events.add(kind, now.wall, contact=contact)
-    row = EventRow(cursor=cursor, kind=kind, at=now.wall, message=None, contact=contact)
+def about_contact(
+    vault: Vault, kind: EventKind, contact: ContactId, now: Moment, reason: str = ""
+) -> Happened:
+    """Store an event about a contact; the effect tells it to whoever listens.
+
+    reason: a constant slug, see `schema.Event`.
+    """
+    cursor = vault.events.add(kind, now.wall, contact=contact, reason=reason)
+    row = EventRow(
+        cursor=cursor, kind=kind, at=now.wall, message=None, contact=contact, reason=reason
+    )
     event = views.event(row, vault)
     assert event is not None  # only an event about a message can be empty
     return Happened(event)

@@ -12,23 +12,15 @@ from p2pnode.protocol.names import petname, suggested_untrusted
 from p2pnode.protocol.pairing.agreement import Agreed
 from p2pnode.protocol.pairing.confirm import check_confirmation_untrusted, confirmation
 from p2pnode.protocol.session.ratchet import start
+from p2pnode.protocol.session.reset import ResetKeys
 from p2pnode.store.records import ContactRow, DeviceRow, LaneRow
 from p2pnode.store.vault import Vault
+from p2pnode.turns import resets
 from p2pnode.turns.asks import Confirm, Keep, Refused
 from p2pnode.turns.contacts import activate, forget
 from p2pnode.turns.effects import Decision, Effect, LaneOpened, PeersChanged, Tell
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
-
-
-class ResetKeys(msgspec.Struct, frozen=True, array_like=True):
-    """What lets this pair start their session anew after a loss (kept in the device's row)."""
-
-    secret: bytes
-    own_dh_private: bytes
-    own_kem_seed: bytes
-    their_dh_public: bytes
-    their_kem_public: bytes
 
 
 def keep(stores: Stores, ask: Keep, now: Moment, entropy: Entropy) -> Decision:
@@ -52,9 +44,10 @@ def keep(stores: Stores, ask: Keep, now: Moment, entropy: Entropy) -> Decision:
         last_seen=None,
         stated_sent=0,
         stated_received=0,
-        reset=msgspec.msgpack.encode(_reset_keys(agreed)),
+        reset=b"",
     )
     vault.devices.add(device)
+    resets.first(vault, row.id, _reset_keys(agreed), alice=agreed.alice)
     session, tags = start(
         secret=agreed.session_secret,
         alice=agreed.alice,
@@ -91,6 +84,7 @@ def _room_for(vault: Vault, ask: Keep, now: Moment, entropy: Entropy) -> Contact
     if existing is not None:
         for device in vault.devices.of_contact(existing.id):
             vault.devices.remove(device.id)
+        vault.twins.erase(existing.id)
     row = ContactRow(
         id=existing.id if existing is not None else ContactId(entropy.take(16)),
         account=agreed.account,
@@ -102,6 +96,8 @@ def _room_for(vault: Vault, ask: Keep, now: Moment, entropy: Entropy) -> Contact
         expires=now.node + limits.PENDING_LIFETIME,
         confirm=agreed.confirm_key,
         alice=agreed.alice,
+        doubt=existing.doubt if existing is not None else "",
+        clock=existing.clock if existing is not None else 0,
     )
     if existing is not None:
         vault.contacts.update(row)

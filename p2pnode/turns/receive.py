@@ -12,6 +12,8 @@ from p2pnode.protocol.content import (
     Fading,
     Proposal,
     Redaction,
+    Replaced,
+    ResetAnswer,
     Text,
     Verdict,
     content_untrusted,
@@ -25,7 +27,7 @@ from p2pnode.protocol.link.messages import Accepted, Delivered, Receipts, Refuse
 from p2pnode.protocol.session.ratchet import open_untrusted
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.store.records import ContactRow, MessageRow
-from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions
+from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions, resets
 from p2pnode.turns.asks import BY_COURIER, Arrived, Examine, LinkId, Offered
 from p2pnode.turns.contacts import activate
 from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
@@ -63,10 +65,11 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
         if mine is not None:
             told = _answered(stores, ask, outer, envelope, mine, now, entropy)
             return Decision("opened", (*mine, *told))
-        pairing = arrived_for_pairing(stores, outer, now, entropy)
-        if pairing is not None:
+        private = _private(stores, outer, envelope, now, entropy)
+        if private is not None:
             told = _carried_on(stores, ask, outer, envelope, now)
-            return Decision("opened", (*pairing, *told))
+            owing = _owing(stores, private, now, entropy)
+            return Decision("opened", (*owing, *told))
     except RemoteError as error:
         effects.append(Charge(ask.link, error.reason))
     kept = _carried(stores, ask, outer, envelope, now)
@@ -98,6 +101,17 @@ def _answered(
     if stores.vault.opened.has(envelope) == ask.device:
         return [Tell(ask.link, Accepted((envelope,)))]
     return _carried_on(stores, ask, outer, envelope, now)
+
+
+def _owing(stores: Stores, found: Sequence[Effect], now: Moment, entropy: Entropy) -> list[Effect]:
+    """Owe the receipts among effects; return the others."""
+    others: list[Effect] = []
+    for effect in found:
+        if isinstance(effect, Receipt):
+            receipts.owe(stores, effect.device, effect.envelope, now, entropy)
+        else:
+            others.append(effect)
+    return others
 
 
 def offered(stores: Stores, ask: Offered) -> Decision:
@@ -157,6 +171,29 @@ def _open(
     if opened is None:
         return None
     effects, listed = opened
+    return [*effects, *_open_early(stores, listed, now, entropy)]
+
+
+def _private(
+    stores: Stores, outer: Outer, envelope: EnvelopeId, now: Moment, entropy: Entropy
+) -> list[Effect] | None:
+    """Take what is ours outside of any session: part of a mutual scan, or a reset; None when it
+    is neither. Raises RemoteError for junk, which changes nothing."""
+    pairing = arrived_for_pairing(stores, outer, now, entropy)
+    if pairing is not None:
+        return pairing
+    taken = resets.arrived_for_reset(stores, outer, envelope, now, entropy)
+    if taken is None:
+        return None
+    effects, listed = taken
+    return [*effects, *_open_early(stores, listed, now, entropy)]
+
+
+def _open_early(
+    stores: Stores, listed: list[TagRow], now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Open what had come before its tag was listed."""
+    effects: list[Effect] = []
     while listed:
         found = stores.custody.by_tags([tag.tag for tag in listed])
         listed = []
@@ -208,7 +245,7 @@ def _open_one(
         # Only who has our yes and has given theirs can seal for this session.
         effects += activate(stores, contact, now, entropy)
     content, lifetime = opened.content, outer.lifetime
-    effects += _content(stores, contact, device.id, content, lifetime, envelope, now, entropy)
+    effects += _content(stores, contact, device.id, content, lifetime, envelope, now, entropy, ref)
     return effects, opened.listed
 
 
@@ -221,6 +258,7 @@ def _content(
     envelope: EnvelopeId,
     now: Moment,
     entropy: Entropy,
+    session: SessionRef,
 ) -> list[Effect]:
     """Store what an authentic envelope says. A kind we do not know gets no receipt.
 
@@ -233,6 +271,10 @@ def _content(
         match content:
             case ContentReceipts(ids=ids):
                 return receipts.told(stores, device, ids, now, entropy)
+            case ResetAnswer():
+                return resets.answered(stores, contact, content, now, entropy)
+            case Replaced():
+                return resets.replaced(vault, contact, device, session, envelope, now)
             case Proposal():
                 done = agreements.proposed(stores, contact, content, now, entropy)
                 return [*done, receipt]
@@ -349,14 +391,10 @@ def examine(stores: Stores, ask: Examine, now: Moment, entropy: Entropy) -> Deci
             outer = parse_untrusted(raw)
             try:
                 mine = _open(stores, outer, envelope, now, entropy)
-                mine = mine or arrived_for_pairing(stores, outer, now, entropy) or []
+                mine = mine or _private(stores, outer, envelope, now, entropy) or []
             except RemoteError as error:
                 mine = [Charge(None, error.reason)]
-            for effect in mine:
-                if isinstance(effect, Receipt):
-                    receipts.owe(stores, effect.device, effect.envelope, now, entropy)
-                else:
-                    effects.append(effect)
+            effects += _owing(stores, mine, now, entropy)
     reached = page[-1][0] if page else None
     if reached is not None:
         vault.meta.put(carry.EXAMINED, reached.to_bytes(8))

@@ -1,5 +1,7 @@
 """A person writes: ratchet, seal and store in one transaction, then offer."""
 
+from typing import NamedTuple
+
 from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.ids import ContactId, MessageId
 from p2pnode.protocol import limits
@@ -8,7 +10,7 @@ from p2pnode.protocol.conversation import next_clock
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.store.records import ContactRow, DeviceRow, MessageRow, OutboxRow
-from p2pnode.turns import carry, keeping, views
+from p2pnode.turns import carry, keeping, note, views
 from p2pnode.turns.asks import Send
 from p2pnode.turns.effects import Decision, Effect, Push
 from p2pnode.turns.moment import Moment
@@ -16,6 +18,38 @@ from p2pnode.turns.stores import Stores
 
 AGES_AT_BIRTH = 7
 """Authors start the age of an envelope at a random 0..6 hours, so that 0 does not say 'mine'."""
+
+
+DOUBTS = {
+    "": ("{0} was to be paired anew, and was not", "Meet, and pair again: p2pnode pair"),
+    "mismatch": ("{0}'s fingerprint did not match", "Meet and compare again: p2pnode verify {0}"),
+    "rollback": (
+        "{0}'s node was set back to an old state",
+        "It goes on by itself once {0}'s node has begun anew; else pair again: p2pnode pair",
+    ),
+    "clone": (
+        "two copies of {0}'s identity are in use",
+        (
+            "Ask {0}. If a backup was restored and the newest device is the true one: p2pnode"
+            " verify {0}. If not, somebody has the backup: pair again. The history stays."
+        ),
+    ),
+    "replaced": (
+        "{0}'s node says that your own identity was restored on another device",
+        (
+            "If that was you, use that device and stop this one. If not, somebody has your backup:"
+            " pair again with {0}. The history stays."
+        ),
+    ),
+}
+"""What a suspect contact means and what to do about it, by its doubt; {0} is its name."""
+
+
+class Under(NamedTuple):
+    """Since when a message has been under way: node time, and the hours it claimed then."""
+
+    born: int
+    age: int
 
 
 def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
@@ -39,7 +73,7 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
         device=None,
         text=ask.text,
         heads=tuple(vault.messages.heads(contact.id)),
-        clock=next_clock(vault.messages.top_clock(contact.id)),
+        clock=next_clock(max(contact.clock, vault.messages.top_clock(contact.id))),
         at=now.wall,
         arrived=now.wall,
         state="queued",
@@ -58,18 +92,18 @@ def send(stores: Stores, ask: Send, now: Moment, entropy: Entropy) -> Decision:
     return Decision((message.id, message.state), tuple(effects))
 
 
+def doubtful(contact: ContactRow) -> str:
+    """Return why nothing is sent to a suspect contact, and what to do."""
+    why, hint = DOUBTS[contact.doubt]
+    return f"{why.format(contact.name)}; nothing is sent. {hint.format(contact.name)}"
+
+
 def refuse_untrusted(contact: ContactRow) -> None:
     """Raise UntrustedKey for a contact nothing is sent to."""
-    if contact.state == "suspect" and contact.verified == "no":
-        raise UntrustedKey(
-            f"{contact.name}'s fingerprint did not match; nothing sent",
-            hint=f"Meet and compare again: p2pnode verify {contact.name}",
-        )
     if contact.state == "suspect":
-        raise UntrustedKey(
-            f"{contact.name}'s node was copied or set back to an old state; nothing sent",
-            hint="Meet, and pair again: p2pnode pair. The history stays.",
-        )
+        why, hint = DOUBTS[contact.doubt]
+        name = contact.name
+        raise UntrustedKey(f"{why.format(name)}; nothing sent", hint=hint.format(name))
     if contact.state == "blocked":
         raise UntrustedKey(
             f"{contact.name} is blocked; nothing sent",
@@ -78,15 +112,25 @@ def refuse_untrusted(contact: ContactRow) -> None:
 
 
 def seal_for_devices(
-    stores: Stores, message: MessageRow, ref: int, now: Moment, entropy: Entropy
+    stores: Stores,
+    message: MessageRow,
+    ref: int,
+    now: Moment,
+    entropy: Entropy,
+    under: Under | None = None,
 ) -> list[Effect]:
-    """Seal a stored message once for each device of its contact, and put it into the outbox."""
+    """Seal a stored message once for each device of its contact, and put it into the outbox.
+
+    under: since when it has been under way, when it was sealed before.
+    """
     place = (message.id, message.clock, message.heads, message.at, message.text)
     content = encode_content(Fading(*place, message.span) if message.span else Text(*place))
     pushed = []
     for device in stores.vault.devices.of_contact(message.contact):
         if device.session is not None:
-            pushed.append(seal_for(stores, device, content, message.lifetime, ref, now, entropy))
+            pushed.append(
+                seal_for(stores, device, content, message.lifetime, ref, now, entropy, under)
+            )
     stores.vault.messages.sealed(ref, [push.envelope for push in pushed])
     return [*pushed]
 
@@ -111,6 +155,7 @@ def seal_for(
     ref: int | None,
     now: Moment,
     entropy: Entropy,
+    under: Under | None = None,
 ) -> Push:
     """Seal content for a device with a session and put it into the outbox. ref: its message."""
     vault = stores.vault
@@ -118,7 +163,7 @@ def seal_for(
     session = vault.sessions.load(device.session)
     sealed = seal(session, content, lifetime=lifetime, entropy=entropy)
     vault.sessions.save(device.session, sealed.session)
-    age = entropy.take(1)[0] % AGES_AT_BIRTH
+    born, claimed = under or Under(now.node, entropy.take(1)[0] % AGES_AT_BIRTH)
     due = carry.delays(stores, now, entropy)
     row = vault.outbox.add(
         OutboxRow(
@@ -128,15 +173,39 @@ def seal_for(
             device=device.id,
             raw=sealed.raw,
             lifetime=lifetime,
-            age=age,
-            born=now.node,
+            age=claimed,
+            born=born,
             accepted=False,
             first=due.first,
             spread=due.spread,
             token=sealed.token,
         )
     )
+    age = claimed + max(0, now.node - born) // 3600
     return Push(device=device.id, row=row, envelope=sealed.id, age=age, raw=sealed.raw)
+
+
+def seal_again(
+    stores: Stores, contact: ContactId, under: dict[int, Under], now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Seal own messages that have not come in the contact's new session, each as old as it is.
+
+    under: what is known of that by message row; of others their wall times tell.
+    """
+    vault = stores.vault
+    effects: list[Effect] = []
+    for message in vault.messages.unreceipted(contact):
+        assert message.ref is not None
+        since = under.get(message.ref)
+        if since is None:
+            since = Under(now.node - max(0, now.wall - message.arrived), 0)
+        if now.node - since.born + since.age * 3600 >= limits.LIFETIMES[message.lifetime]:
+            days = str(limits.LIFETIMES[message.lifetime] // 86_400)
+            effects += note.state_reached(vault, message.ref, "expired", now, "expired", days)
+            continue
+        vault.traces.add(message.ref, now.wall, "sealed-anew", "")
+        effects += seal_for_devices(stores, message, message.ref, now, entropy, since)
+    return effects
 
 
 def seal_waiting(stores: Stores, contact: ContactId, now: Moment, entropy: Entropy) -> list[Effect]:

@@ -1,7 +1,7 @@
 """Time passes: what is over goes, and the node's clock is kept."""
 
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.turns import carry, delivery, mutual, pairing, receipts
+from p2pnode.turns import carry, delivery, mutual, pairing, receipts, resets
 from p2pnode.turns.asks import Spread, Upkeep
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.moment import Moment
@@ -11,13 +11,14 @@ KEPT_EVENTS = 100_000
 """Stored events kept at most; the oldest acknowledged ones go first."""
 
 
-def upkeep(stores: Stores, ask: Upkeep, now: Moment) -> Decision:
+def upkeep(stores: Stores, ask: Upkeep, now: Moment, entropy: Entropy) -> Decision:
     """Expire messages, keys, pairings and carried envelopes; keep the clock."""
     vault = stores.vault
     effects = [
         *delivery.expire(stores, now),
         *mutual.expire(stores, now),
         *pairing.expire(stores, now),
+        *resets.expire(stores, now, entropy),
     ]
     carry.release(stores, now)
     vault.tags.expire(now.node)

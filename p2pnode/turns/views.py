@@ -26,6 +26,7 @@ def contact(row: ContactRow, vault: Vault, online: bool) -> schema.Contact:
         words=words(print_) if known else [],
         state=row.state,
         verified=row.verified,
+        doubt=row.doubt,
         devices=[id_text(device.id) for device in devices],
         last_seen=max(seen, default=None),
         online=online,
@@ -63,7 +64,14 @@ def event(row: EventRow, vault: Vault, *, hide: bool = True) -> schema.Event | N
     shown = None
     if of is not None:
         shown = message(of, name, vault.messages.missing(of.contact, of.heads), hide=hide)
-    return schema.Event(cursor=row.cursor, kind=row.kind, at=row.at, message=shown, contact=name)
+    return schema.Event(
+        cursor=row.cursor,
+        kind=row.kind,
+        at=row.at,
+        message=shown,
+        contact=name,
+        reason=row.reason,
+    )
 
 
 def find_contact(vault: Vault, text: str) -> ContactRow:

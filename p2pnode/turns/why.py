@@ -10,6 +10,7 @@ _SENTENCES = {
     "saved": "saved here, durably",
     "keys-awaited": "the contact's keys are still under way; it waits here unsealed",
     "keys-here": "the keys have come; sealed",
+    "sealed-anew": "sealed again, because the contact or this node begins anew",
     "handed": "over {detail}: taken by the recipient's own node",
     "couriered": "written to courier files",
     "carried": "over {detail}: a carrier took a sealed copy",

@@ -8,8 +8,6 @@ from p2pnode.errors import LocalError, NotDelivered, UntrustedKey
 from p2pnode.ids import DeviceId
 from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
-from p2pnode.store.vault import Vault
-from p2pnode.turns.stores import Stores
 from tests.people import Person, history, pair, reached, send
 
 
@@ -139,38 +137,6 @@ async def test_a_removed_contact_leaves_nothing_and_cannot_come_back(two, autoju
         await trio.sleep(60)
         with pytest.raises(NotDelivered):
             await a.call(schema.WaitState(id=await send(a, "bo", "again"), timeout=60))
-
-
-async def test_a_node_set_back_to_an_old_state_is_noticed(two, autojump_clock):
-    _, ana, bo = two
-    async with ana.on() as a:
-        async with bo.on() as b:
-            await pair(a, b)
-            await reached(b, await send(b, "ana", "one"))
-        old = copied(bo.stores.vault)
-        async with bo.on() as b:
-            for number in range(3):
-                await reached(b, await send(b, "ana", f"later {number}"))
-        now = bo.stores
-        bo.stores = Stores(old, now.custody, now.carry)
-        now.vault.close()
-        async with bo.on() as b:
-            await trio.sleep(60)
-            contact = await a.call(schema.ContactRef(contact="bo"))
-            assert contact.state == "suspect"
-            with pytest.raises(UntrustedKey, match="set back"):
-                await send(a, "bo", "secret")
-            assert await pair(a, b) == ["paired", "paired"]
-            assert (await reached(a, await send(a, "bo", "fresh"))).state == "delivered"
-            assert len(await history(a, "bo")) == 5
-
-
-def copied(vault: Vault) -> Vault:
-    """Return a copy of a vault in memory, as of now."""
-    copy = Vault.memory()
-    with copy.database._connection.backup("main", vault.database._connection, "main") as backup:
-        backup.step()
-    return copy
 
 
 @pytest.mark.parametrize("lasts", [True, False])

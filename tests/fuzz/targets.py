@@ -48,7 +48,9 @@ from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.wire import encode
 from p2pnode.sim import scenario
 from tests.entropy import SeededEntropy
+from tests.fuzz.anew import TARGETS as ANEW
 from tests.fuzz.fuzz import Prepared, Target
+from tests.fuzz.moments import chosen, moments
 from tests.link_ends import End, end, pair_keys
 from tests.pairing_scenes import EXPIRES, Scene, person, shown
 from tests.reconcile_sides import made
@@ -86,16 +88,6 @@ def _bytes_in(told: Any) -> Iterator[bytes]:
 
 OTHERS = [raw for name in ("link", "pairing", "reconcile", "session") for raw in vectors(name)]
 """What is spliced into the inputs of all targets."""
-
-
-def moments(*of_moment: Iterable[bytes]) -> list[bytes]:
-    """Return samples, those of each moment behind a byte that chooses it."""
-    return [bytes((number,)) + raw for number, found in enumerate(of_moment) for raw in found]
-
-
-def chosen(raw: bytes) -> tuple[int, bytes]:
-    """Return the moment an input chooses, and what comes then."""
-    return (raw[0], raw[1:]) if raw else (0, b"")
 
 
 # Envelopes and sessions ----------------------------------------------------------------------
@@ -722,6 +714,7 @@ TARGETS = [
     Target("pairing.certificate", _certificates, most=500),
     Target("pairing.confirm", _confirmations, most=20_000),
     Target("pairing.mutual", _mutual_scans),
+    *ANEW,
     Target("reconcile.message", _reconcile_messages),
     Target("reconcile.live", _exchanges, most=17_000),
     Target("api.rpc", _rpc, allowed=()),

@@ -20,6 +20,7 @@ REQUESTS = [
     schema.GetStatus(),
     schema.GetPeers(),
     schema.Diagnose(),
+    schema.CreateBackup("/tmp/ana.p2pnode", history=True, passphrase="p"),
     schema.Unlock(passphrase="x"),
     schema.Lock(),
     schema.ListContacts(),

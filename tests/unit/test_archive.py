@@ -113,7 +113,7 @@ def test_everything_is_there_and_no_secret_is(people, tmp_path):
     device = vault.devices.all()[0]
     own = ana.own
     secrets = [
-        b"secret-of", session.root, device.link.current, device.reset[-32:], own.account.seed,
+        b"secret-of", session.root, device.link.current, own.account.seed,
         own.device.sign_seed, own.device.dh_private, vault.meta.get("source-slots"),
     ]  # fmt: skip
     for secret in secrets:

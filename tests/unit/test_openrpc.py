@@ -194,12 +194,13 @@ async def test_answers_of_real_nodes_fit_the_description(tmp_path):
             "data.erase": {"what": "conversation", "contact": "bob"},
             "data.erasures": {},
             "data.cancel": {},
+            "node.backup": {"place": str(tmp_path / "backup")},
             "contacts.remove": {"contact": "bob"},
             DISCOVER: {},
         }.items():
             await ana(method, **params)
-        # a node in memory has no couriers (their errors were checked instead) and no gate
-        left = {"courier.write", "courier.read", "conversation.answer", "node.lock"}
+        # a node in memory has no couriers, home (their errors were checked instead) and gate
+        left = {"courier.write", "courier.read", "conversation.answer", "node.lock", "node.backup"}
         assert set(METHODS) - (ana.answered | bo.answered) <= left
 
 

@@ -1,0 +1,145 @@
+"""`backup`: write a backup, with the daemon running or without; or make a home of one."""
+
+import os
+from pathlib import Path
+
+import click
+
+from p2pnode.cli.terminal import Terminal, clean
+from p2pnode.cli.verbs import flags
+from p2pnode.errors import InvalidInput, NoDaemon, StoreError
+from p2pnode.local import restore
+from p2pnode.schema import BackupMade, CreateBackup
+
+LONG = 3_600.0
+"""Seconds a backup of a long history may take on a slow card."""
+
+ROW = 6
+"""Words of a phrase on one line."""
+
+
+@click.group("backup")
+def command() -> None:
+    """Write a backup, or make a home of one."""
+
+
+@command.command("create")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--history", is_flag=True, help="With all messages.")
+@click.option(
+    "--phrase-file", type=click.Path(path_type=Path), help="Write the phrase there; do not show it."
+)
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Holds the passphrase.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="The key file given to init.")
+@flags
+@click.pass_obj
+def create(
+    terminal: Terminal,
+    path: Path,
+    history: bool,
+    phrase_file: Path | None,
+    passphrase_file: Path | None,
+    key_file: Path | None,
+) -> None:
+    """Write a backup of identity, contacts and settings to a new file, under a fresh phrase.
+
+    The phrase is shown once. Whoever has both can be you: keep them apart.
+    """
+    from p2pnode.cli import secrets
+    from p2pnode.store import keys
+
+    home = terminal.home
+    if not home.exists:
+        raise StoreError(f"there is no identity in {home.root}", hint="First: p2pnode init")
+    if passphrase_file is not None and key_file is not None:
+        raise InvalidInput("give --passphrase-file or --key-file, not both")
+    for place in (path, phrase_file):
+        if place is not None and os.path.lexists(place):
+            raise InvalidInput(f"{place} is there already", hint="Name a file that is not.")
+    passphrase = None
+    if passphrase_file is not None:
+        passphrase = secrets.from_file(passphrase_file)
+    elif keys.kind(home.vault_key) == "passphrase":
+        passphrase = secrets.typed(terminal, twice=False)
+    made = _made(terminal, path.absolute(), history, passphrase, key_file)
+    if phrase_file is not None:
+        _keep(phrase_file, made.phrase)
+    if terminal.json:
+        terminal.record(made)
+    else:
+        words = made.phrase.split()
+        for at in range(0, len(words) if phrase_file is None else 0, ROW):
+            terminal.line("  " + " ".join(f"{word:9}" for word in words[at : at + ROW]).rstrip())
+    what = f"{made.messages} messages" if history else "no messages (they take --history)"
+    terminal.talk(f"{clean(made.place)}: {made.contacts} contacts, {what}, {made.bytes} bytes")
+    where = "is shown this once" if phrase_file is None else f"is in {phrase_file}"
+    terminal.talk(f"The phrase {where}. Whoever has file and phrase can be you: keep them apart.")
+    terminal.talk(
+        "Make a new backup when you have new contacts; it does not open with this phrase."
+    )
+
+
+def _made(
+    terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
+) -> BackupMade:
+    try:
+        with terminal.client(patience=LONG) as client:
+            return client.call(
+                CreateBackup(
+                    str(path),
+                    history=history,
+                    passphrase=_text(passphrase or b""),
+                    key_file=str(key_file.absolute()) if key_file is not None else "",
+                )
+            )
+    except NoDaemon:
+        return _without_daemon(terminal, path, history, passphrase, key_file)
+
+
+def _without_daemon(
+    terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
+) -> BackupMade:
+    from contextlib import closing
+
+    from p2pnode import backup
+    from p2pnode.daemon import home_lock
+    from p2pnode.engine.clock import wall_time
+    from p2pnode.store import keys, sealed_file
+    from p2pnode.store.vault import Vault
+    from p2pnode.turns import backups
+
+    home = terminal.home
+    key = keys.unlock(home.vault_key, passphrase=passphrase, key_file=key_file)
+    phrase = sealed_file.new_phrase()
+    with home_lock(home), closing(Vault.open(home.vault, key)) as vault:
+        made = backup.create(home, key, path, phrase, history=history)
+        with vault.transaction():
+            backups.note(vault, made.newest, wall_time())
+    return backup.shown(made, path, phrase)
+
+
+def _keep(path: Path, phrase: str) -> None:
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{phrase}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StoreError(
+            f"the phrase cannot be written to {path}",
+            why=error.strerror or "",
+            hint="Delete the backup, which nobody can open, and make another.",
+        ) from None
+
+
+def _text(passphrase: bytes) -> str:
+    try:
+        return passphrase.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            "the passphrase is no UTF-8", hint="Stop the daemon first, then make the backup"
+        ) from None
+
+
+command.add_command(restore.command, "restore")

@@ -1,0 +1,77 @@
+"""`restore`: make a home out of a backup."""
+
+from pathlib import Path
+
+import click
+
+from p2pnode.cli.terminal import Terminal, ago, clean
+from p2pnode.cli.verbs import flags
+from p2pnode.errors import InvalidInput
+
+MAX_PHRASE = 4_096
+"""Bytes of a phrase file that are read."""
+
+
+@click.command("restore")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--phrase-file", type=click.Path(path_type=Path), help="Holds the backup's phrase.")
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="For the new vault.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="For the new vault.")
+@click.option(
+    "--no-passphrase", is_flag=True, help="Keep the key beside the vault, open to any reader."
+)
+@flags
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    path: Path,
+    phrase_file: Path | None,
+    passphrase_file: Path | None,
+    key_file: Path | None,
+    no_passphrase: bool,
+) -> None:
+    """Make a home out of a backup: the same identity on a new device.
+
+    Every contact is told, and answers when it is met. The old device, if it still runs, must stay
+    off: contacts stop writing when they hear both.
+    """
+    import time
+
+    from p2pnode import backup
+    from p2pnode.cli import secrets
+    from p2pnode.home import shown_identity
+
+    home = terminal.home
+    if home.exists:
+        raise InvalidInput(
+            "there is an identity here already",
+            why=str(home.root),
+            hint="Name another place: --home DIR",
+        )
+    phrase = _phrase(terminal, phrase_file)
+    passphrase = secrets.for_new_vault(terminal, passphrase_file, key_file, no_passphrase)
+    made = backup.restore(home, path, phrase, passphrase=passphrase, key_file=key_file)
+    if terminal.json:
+        terminal.record(shown_identity(made.own))
+    else:
+        said = f", {made.messages} messages" if made.messages else ", without messages"
+        terminal.line(f"{clean(made.own.name)} is restored: {made.contacts} contacts{said}")
+    age = ago(max(0.0, time.time() - made.made))
+    terminal.talk(f"The backup is {age} old. Who became a contact since must be paired again.")
+    if made.settings:
+        terminal.talk(f"Settings are as they were: {home.config}")
+    terminal.talk("Each contact is told that you begin anew, and answers when it is met.")
+    terminal.talk("Do not start the old device again. Next: p2pnode run")
+
+
+def _phrase(terminal: Terminal, phrase_file: Path | None) -> str:
+    if phrase_file is not None:
+        try:
+            with phrase_file.open("rb") as file:
+                return file.read(MAX_PHRASE).decode("utf-8", "replace")
+        except OSError as error:
+            raise InvalidInput(f"{phrase_file} cannot be read", why=error.strerror or "") from None
+    typed = terminal.ask("Phrase of the backup: ")
+    if typed is None:
+        raise InvalidInput("no terminal to ask for the phrase on", hint="Give --phrase-file FILE")
+    return typed

@@ -1,0 +1,519 @@
+"""Beginning anew with a contact: ours after a restore or a rollback, theirs when it comes.
+
+A generation of reset keys serves each side once. A second reset out of one, or a device that goes
+on after a reset has replaced it, means that two copies of somebody are about: the contact is
+stopped until the person has decided.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from p2pnode.errors import RemoteError
+from p2pnode.ids import ContactId, DeviceId, EnvelopeId, SessionRef
+from p2pnode.protocol import limits
+from p2pnode.protocol.content import Replaced, ResetAnswer, encode_content
+from p2pnode.protocol.entropy import Entropy
+from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
+from p2pnode.protocol.identity import check_certificate_untrusted
+from p2pnode.protocol.link.keys import stepped
+from p2pnode.protocol.session import reset
+from p2pnode.protocol.session.ratchet import seal
+from p2pnode.protocol.session.records import TagRow
+from p2pnode.protocol.session.reset import Fresh, ResetKeys
+from p2pnode.store.records import ContactRow, DeviceRow, Doubt, OutboxRow, ResetRow, TwinRow
+from p2pnode.store.vault import Vault
+from p2pnode.turns import carry, note
+from p2pnode.turns.asks import StepTwin, TwinMet
+from p2pnode.turns.effects import (
+    Decision,
+    Effect,
+    Parted,
+    PeersChanged,
+    Push,
+    Receipt,
+    TwinStepped,
+)
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.send import AGES_AT_BIRTH, Under, seal_again, seal_for
+from p2pnode.turns.stores import Stores
+
+LONGEST = len(limits.LIFETIMES) - 1
+"""Lifetime class of resets and what belongs to them."""
+
+
+def first(vault: Vault, contact: ContactId, keys: ResetKeys, *, alice: bool) -> None:
+    """Keep the generation a pairing made; what was before it no longer counts."""
+    vault.resets.forget(contact)
+    vault.resets.add(_generation(contact, keys, alice=alice), reset.tags(keys, alice=not alice))
+
+
+def prepare(stores: Stores) -> Decision:
+    """Give the devices of an older vault their generations; again does nothing."""
+    vault = stores.vault
+    for device in vault.devices.all():
+        contact = vault.contacts.get(device.contact)
+        if device.reset and contact is not None:
+            keys = msgspec.msgpack.decode(device.reset, type=ResetKeys)
+            first(vault, contact.id, keys, alice=contact.alice)
+            vault.devices.set_reset(device.id, b"")
+    return Decision()
+
+
+# Our own resets ----------------------------------------------------------------------------------
+
+
+def usable(vault: Vault, contact: ContactId) -> ResetRow | None:
+    """Return the newest generation that the other side surely has."""
+    return next((row for row in vault.resets.of_contact(contact) if row.known), None)
+
+
+def under_way(vault: Vault, contact: ContactId) -> bool:
+    """Tell whether a reset of ours waits for its answer."""
+    return any(row.sent is not None for row in vault.resets.of_contact(contact))
+
+
+def begin(
+    stores: Stores, contact: ContactRow, restore: bytes, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Begin anew with a contact: keep the new session, and send the reset before all else.
+
+    restore: the 16-byte id of this restore. Does nothing where one is under way already, where no
+    keys for it are here, or where our identity runs elsewhere.
+    """
+    vault = stores.vault
+    row = usable(vault, contact.id)
+    own = vault.identity.load()
+    devices = vault.devices.of_contact(contact.id)
+    if row is None or own is None or not devices or contact.doubt == "replaced":
+        return []
+    if under_way(vault, contact.id):
+        return []
+    device = devices[0]
+    begun, fresh = reset.begin(
+        row.keys,
+        alice=row.alice,
+        restore=restore,
+        certificate=own.device.certificate,
+        entropy=entropy,
+    )
+    waiting = _take_back(vault, device.id)
+    if device.session is not None:
+        vault.sessions.remove(device.session)
+    _install(vault, device.id, fresh, now)
+    _following(vault, row, fresh, alice=False)
+    row = msgspec.structs.replace(row, own=restore, sent=begun)
+    sent = _send(stores, row, device.id, now, entropy)
+    again = seal_again(stores, contact.id, waiting, now, entropy)
+    return [sent, *again, Parted(contact.id), PeersChanged()]
+
+
+def ensure(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
+    """Begin anew with a contact that came out of a backup and was let be until now."""
+    devices = stores.vault.devices.of_contact(contact.id)
+    if not devices or devices[0].session is not None:
+        return []
+    return begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+
+
+def _send(stores: Stores, row: ResetRow, device: DeviceId, now: Moment, entropy: Entropy) -> Effect:
+    assert row.sent is not None
+    raw = reset.seal(row.sent, row.keys, alice=row.alice, n=entropy.take(1)[0], entropy=entropy)
+    envelope = envelope_id(raw)
+    age = entropy.take(1)[0] % AGES_AT_BIRTH
+    ref = _post(stores, raw, device, age, now, entropy)
+    stores.vault.resets.update(msgspec.structs.replace(row, envelope=envelope))
+    return Push(device=device, row=ref, envelope=envelope, age=age, raw=raw)
+
+
+def _post(
+    stores: Stores,
+    raw: bytes,
+    device: DeviceId | None,
+    age: int,
+    now: Moment,
+    entropy: Entropy,
+    token: bytes = b"",
+) -> int:
+    """Put an envelope that is no message into the outbox; device None: only carriers have it."""
+    due = carry.delays(stores, now, entropy)
+    return stores.vault.outbox.add(
+        OutboxRow(
+            envelope=envelope_id(raw),
+            message=None,
+            pairing=None,
+            device=device,
+            raw=raw,
+            lifetime=LONGEST,
+            age=age,
+            born=now.node,
+            accepted=False,
+            first=due.first,
+            spread=due.spread,
+            token=token,
+        )
+    )
+
+
+def answered(
+    stores: Stores, contact: ContactRow, said: ResetAnswer, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """The contact has taken our reset: the next generation is whole. Raises RemoteError."""
+    vault = stores.vault
+    generations = vault.resets.of_contact(contact.id)
+    row = next((one for one in generations if one.sent and one.own == said.restore), None)
+    after = next((one for one in generations if row and one.parent == row.ref), None)
+    if row is None or after is None:
+        return []
+    keys = reset.answered_untrusted(after.keys, said, entropy)
+    vault.resets.update(msgspec.structs.replace(after, keys=keys, known=True))
+    _drop_own(vault, msgspec.structs.replace(row, crossing=said.crossing))
+    clock = max(contact.clock, said.clock)
+    vault.contacts.update(msgspec.structs.replace(contact, clock=clock))
+    changed = note.about_contact(vault, "contact.changed", contact.id, now, "reset-answered")
+    return [changed, PeersChanged()]
+
+
+def _drop_own(vault: Vault, row: ResetRow) -> None:
+    if row.envelope:
+        vault.outbox.remove(EnvelopeId(row.envelope))
+    vault.resets.update(msgspec.structs.replace(row, sent=None, envelope=b""))
+
+
+# A contact's resets ------------------------------------------------------------------------------
+
+
+def arrived_for_reset(
+    stores: Stores, outer: Outer, envelope: EnvelopeId, now: Moment, entropy: Entropy
+) -> tuple[list[Effect], list[TagRow]] | None:
+    """Take a contact's reset; None when the tag is none of ours, or its contact is blocked.
+
+    Returns effects, and the tags that are listed from now on. Raises RemoteError for junk, which
+    changes nothing.
+    """
+    vault = stores.vault
+    row = vault.resets.find(outer.tag)
+    contact = vault.contacts.get(row.contact) if row is not None else None
+    if row is None or contact is None or contact.state in ("blocked", "pending"):
+        return None
+    devices = vault.devices.of_contact(contact.id)
+    if not devices:
+        return None
+    fresh = reset.take_untrusted(
+        row.keys, outer, alice=row.alice, account=contact.account, entropy=entropy
+    )
+    if not row.theirs:
+        taken = _take(stores, contact, row, fresh, now, entropy)
+        _opened(vault, envelope, contact.id, now)
+        return taken, fresh.tags
+    _opened(vault, envelope, contact.id, now)
+    if row.theirs == fresh.restore:
+        return _answer_again(stores, contact, row, now, entropy), []
+    vault.resets.update(msgspec.structs.replace(row, rival=outer.raw))
+    return doubted(vault, contact, "clone", "restored-twice", now), []
+
+
+def _opened(vault: Vault, envelope: EnvelopeId, contact: ContactId, now: Moment) -> None:
+    [device, *_] = vault.devices.of_contact(contact)
+    vault.opened.add(envelope, device.id, now.node + 2 * limits.LIFETIMES[-1])
+
+
+def _take(
+    stores: Stores,
+    contact: ContactRow,
+    row: ResetRow,
+    fresh: Fresh,
+    now: Moment,
+    entropy: Entropy,
+) -> list[Effect]:
+    """Put the contact's new device in the place of its old one, and answer it."""
+    vault = stores.vault
+    [device, *_] = vault.devices.of_contact(contact.id)
+    generations = vault.resets.of_contact(contact.id)
+    crossed = row.sent is not None or row.crossing == fresh.restore
+    crossing = next((one for one in generations if one.parent == row.ref and not one.alice), None)
+    crossing = crossing if crossed else None
+    old, waiting = device, dict[int, Under]()
+    if crossing is None:
+        for one in generations:
+            if one.sent is not None:
+                _drop_own(vault, one)  # out of a generation that they have lost
+        row = msgspec.structs.replace(row, sent=None, envelope=b"")
+        _give_notice(stores, device, fresh, now, entropy)
+        waiting = _take_back(vault, device.id)
+    new = _successor(vault, device, fresh)
+    if crossing is None:
+        _install(vault, new, fresh, now)
+    else:
+        _cross(vault, contact.id, old, new, crossing, fresh, now)
+    after = _following(vault, row, fresh, alice=True)
+    kept = next((one for one in vault.resets.of_contact(contact.id) if one.ref == row.ref), row)
+    vault.resets.update(msgspec.structs.replace(kept, theirs=fresh.restore, rival=b""))
+    healed = contact.doubt in ("", "rollback")
+    vault.contacts.update(
+        msgspec.structs.replace(
+            contact,
+            state="active" if healed else contact.state,
+            doubt="" if healed else contact.doubt,
+            verified="no",
+        )
+    )
+    own = row.own if crossing is not None else b""
+    said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
+    again = seal_again(stores, contact.id, waiting, now, entropy)
+    changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
+    return [changed, *said, *again, Parted(contact.id), PeersChanged()]
+
+
+def _give_notice(
+    stores: Stores, device: DeviceRow, fresh: Fresh, now: Moment, entropy: Entropy
+) -> None:
+    """Set the replaced device aside, and tell it so: if it still runs, its person must know."""
+    vault = stores.vault
+    if device.session is None:
+        return
+    session = vault.sessions.load(device.session)
+    content = encode_content(Replaced(fresh.restore))
+    sealed = seal(session, content, lifetime=LONGEST, entropy=entropy)
+    vault.sessions.save(device.session, sealed.session)
+    age = entropy.take(1)[0] % AGES_AT_BIRTH
+    _post(stores, sealed.raw, None, age, now, entropy, sealed.token)
+    until = now.node + limits.REPLACED_LIFETIME
+    vault.twins.add(TwinRow(0, device.contact, device.session, device.link, sealed.id, until))
+
+
+def _successor(vault: Vault, device: DeviceRow, fresh: Fresh) -> DeviceId:
+    """Keep the device of a reset in the place of another; a rollback's is the same one."""
+    id_ = check_certificate_untrusted(fresh.certificate).device
+    if id_ == device.id:
+        return id_
+    vault.devices.add(
+        msgspec.structs.replace(
+            device,
+            id=id_,
+            certificate=fresh.certificate,
+            last_seen=None,
+            stated_sent=0,
+            stated_received=0,
+            carry_pass=b"",
+        )
+    )
+    for table in (vault.sessions, vault.outbox, vault.tokens):
+        table.succeed(device.id, id_)
+    vault.devices.remove(device.id)
+    return id_
+
+
+def _cross(
+    vault: Vault,
+    contact: ContactId,
+    old: DeviceRow,
+    new: DeviceId,
+    ours: ResetRow,
+    theirs: Fresh,
+    now: Moment,
+) -> None:
+    """Both have begun anew out of one generation: listen on both, send on the lower transcript."""
+    until = now.node + limits.REPLACED_LIFETIME
+    if ours.transcript < theirs.transcript:
+        ref = vault.sessions.add(new, theirs.session)
+        vault.tags.add(ref, theirs.tags, now.node + limits.SKIPPED_LIFETIME)
+        vault.twins.add(TwinRow(0, contact, ref, None, b"", until))
+        return
+    vault.twins.add(TwinRow(0, contact, old.session, None, b"", until))
+    _install(vault, new, theirs, now)
+
+
+def _install(vault: Vault, device: DeviceId, fresh: Fresh, now: Moment) -> SessionRef:
+    """Make a fresh session and link key those of a device."""
+    ref = vault.sessions.add(device, fresh.session)
+    vault.tags.add(ref, fresh.tags, now.node + limits.SKIPPED_LIFETIME)
+    vault.devices.set_session(device, ref)
+    vault.devices.set_link(device, fresh.link)
+    vault.devices.set_stated(device, 0, 0)
+    return ref
+
+
+def _following(vault: Vault, row: ResetRow, fresh: Fresh, *, alice: bool) -> ResetRow:
+    """Keep the generation a reset makes. alice: we took it, so the other side surely has it."""
+    after = msgspec.structs.replace(
+        _generation(row.contact, fresh.keys, alice=alice),
+        parent=row.ref,
+        known=alice,
+        transcript=fresh.transcript,
+    )
+    ref = vault.resets.add(after, reset.tags(fresh.keys, alice=not alice))
+    return msgspec.structs.replace(after, ref=ref)
+
+
+def _answer(
+    stores: Stores,
+    contact: ContactId,
+    after: ResetRow,
+    restore: bytes,
+    crossing: bytes,
+    now: Moment,
+    entropy: Entropy,
+) -> list[Effect]:
+    [device, *_] = stores.vault.devices.of_contact(contact)
+    clock = stores.vault.messages.top_clock(contact)
+    said = reset.answer(after.keys, restore, clock=clock, crossing=crossing, entropy=entropy)
+    return [seal_for(stores, device, encode_content(said), LONGEST, None, now, entropy)]
+
+
+def _answer_again(
+    stores: Stores, contact: ContactRow, row: ResetRow, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """The same reset came again, because its answer was lost: answer again."""
+    generations = stores.vault.resets.of_contact(contact.id)
+    after = next((one for one in generations if one.parent == row.ref and one.alice), None)
+    if after is None:
+        return []
+    own = row.own if row.sent is not None else b""
+    return _answer(stores, contact.id, after, row.theirs, own, now, entropy)
+
+
+def _take_back(vault: Vault, device: DeviceId) -> dict[int, Under]:
+    """Empty a device's outbox; return which messages were in it, and since when."""
+    found: dict[int, Under] = {}
+    for _, envelope in vault.outbox.for_device(device, 0, -1):
+        row = vault.outbox.get(envelope)
+        if row is not None and row.message is not None:
+            found[row.message] = Under(row.born, row.age)
+        vault.outbox.remove(envelope)
+    return found
+
+
+def _generation(contact: ContactId, keys: ResetKeys, *, alice: bool) -> ResetRow:
+    return ResetRow(
+        ref=0,
+        contact=contact,
+        parent=0,
+        known=True,
+        alice=alice,
+        own=b"",
+        theirs=b"",
+        transcript=b"",
+        envelope=b"",
+        keys=keys,
+    )
+
+
+# Copies ------------------------------------------------------------------------------------------
+
+
+def doubted(
+    vault: Vault, contact: ContactRow, doubt: Doubt, reason: str, now: Moment
+) -> list[Effect]:
+    """Stop an active contact, and tell the person why; one that is stopped stays so."""
+    if contact.state != "active":
+        return []
+    vault.contacts.update(msgspec.structs.replace(contact, state="suspect", doubt=doubt))
+    return [note.about_contact(vault, "contact.suspect", contact.id, now, reason)]
+
+
+def step_twin(stores: Stores, ask: StepTwin) -> Decision:
+    """Move a replaced device's link key on, as for any other, so that it is known again."""
+    twin = _twin(stores.vault, ask.twin)
+    if twin.link is None:
+        raise RemoteError("device-gone")
+    link = stepped(twin.link, ask.proven)
+    stores.vault.twins.set_link(twin.ref, link)
+    return Decision(effects=(TwinStepped(twin.ref, link),))
+
+
+def met(stores: Stores, ask: TwinMet, now: Moment) -> Decision:
+    """A device that was replaced is here, so two copies run: stop the contact.
+
+    Answers (age in hours, raw bytes) of what tells the other that it was replaced; None when it
+    has gone.
+    """
+    vault = stores.vault
+    twin = _twin(vault, ask.twin)
+    contact = vault.contacts.get(twin.contact)
+    effects = doubted(vault, contact, "clone", "clone", now) if contact is not None else []
+    row = vault.outbox.get(EnvelopeId(twin.notice))
+    if row is None:
+        return Decision(None, tuple(effects))
+    age = row.age + max(0, now.node - row.born) // 3600
+    return Decision((age, row.raw), tuple(effects))
+
+
+def notice_read(stores: Stores, envelope: EnvelopeId, now: Moment) -> list[Effect] | None:
+    """A receipt came for what a replaced device was told: it runs. None when it was no such."""
+    vault = stores.vault
+    twin = vault.twins.by_notice(envelope)
+    contact = vault.contacts.get(twin.contact) if twin is not None else None
+    if contact is None:
+        return None
+    vault.outbox.remove(envelope)
+    return doubted(vault, contact, "clone", "clone", now)
+
+
+def replaced(
+    vault: Vault,
+    contact: ContactRow,
+    device: DeviceId,
+    session: SessionRef,
+    envelope: EnvelopeId,
+    now: Moment,
+) -> list[Effect]:
+    """A contact says that our identity was restored elsewhere: stop, tell, and say that we live."""
+    row = vault.devices.get(device)
+    if row is None or row.session != session:
+        return []
+    stopped = doubted(vault, contact, "replaced", "replaced", now)
+    return [*stopped, Receipt(device, envelope)]
+
+
+def settle(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
+    """The person holds the newest copy of a contact for the true one: others are strangers now.
+
+    The caller makes the contact active.
+    """
+    vault = stores.vault
+    for twin in _twins(vault, contact.id):
+        _forget(vault, twin)
+    effects: list[Effect] = []
+    rivals = [row for row in vault.resets.of_contact(contact.id) if row.rival]
+    for row in rivals:
+        vault.resets.update(msgspec.structs.replace(row, rival=b""))
+    for row in rivals[:1]:
+        outer = parse_untrusted(row.rival)
+        fresh = reset.take_untrusted(
+            row.keys, outer, alice=row.alice, account=contact.account, entropy=entropy
+        )
+        effects += _take(stores, contact, row, fresh, now, entropy)
+        _opened(vault, envelope_id(outer.raw), contact.id, now)
+    return [*effects, PeersChanged()]
+
+
+def expire(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:
+    """Forget what was replaced long ago; send resets again whose envelopes are over."""
+    vault = stores.vault
+    for twin in vault.twins.all():
+        if twin.until <= now.node:
+            _forget(vault, twin)
+    effects: list[Effect] = []
+    for row in vault.resets.unanswered():
+        devices = vault.devices.of_contact(row.contact)
+        if devices and vault.outbox.get(EnvelopeId(row.envelope)) is None:
+            effects.append(_send(stores, row, devices[0].id, now, entropy))
+    return effects
+
+
+def _forget(vault: Vault, twin: TwinRow) -> None:
+    if twin.notice:
+        vault.outbox.remove(EnvelopeId(twin.notice))
+    vault.twins.remove(twin.ref)
+
+
+def _twins(vault: Vault, contact: ContactId) -> Sequence[TwinRow]:
+    return [twin for twin in vault.twins.all() if twin.contact == contact]
+
+
+def _twin(vault: Vault, ref: int) -> TwinRow:
+    twin = vault.twins.get(ref)
+    if twin is None:
+        raise RemoteError("device-gone")  # forgotten while its link was coming up
+    return twin

@@ -1,0 +1,331 @@
+"""Beginning anew between whole nodes: restores, old disk images, copies that run besides."""
+
+import msgspec
+import pytest
+import trio
+
+from p2pnode import backup, schema
+from p2pnode.errors import UntrustedKey
+from p2pnode.protocol import envelope
+from p2pnode.protocol.session import reset
+from p2pnode.spi.memory import MemoryNet
+from p2pnode.store.custody import Custody
+from p2pnode.store.vault import Vault
+from p2pnode.turns import asks
+from p2pnode.turns.commit import commit
+from p2pnode.turns.moment import Moment
+from p2pnode.turns.stores import Stores
+from tests.people import Person, history, pair, reached, send, virtual_wall
+
+
+@pytest.fixture
+def two():
+    net = MemoryNet()
+    people = Person(net, "ana"), Person(net, "bo")
+    yield net, *people
+    for person in people:
+        person.close()
+
+
+def saved(person: Person, *, history: bool = False) -> list[backup.Record]:
+    """Take a backup of a person's vault, as bytes and back."""
+    found = backup.records(person.stores.vault, "", history)
+    return [backup._decoded_untrusted(msgspec.msgpack.encode(one)) for one in found]
+
+
+def restored(person: Person, records: list[backup.Record], name: str = "") -> Person:
+    """Return the person on a new device, out of a backup; the old one is as it was."""
+    new = Person(person.net, name or f"{person.name} anew", seed=len(name) + 7)
+    new.close()
+    new.stores = Stores(Vault.memory(), Custody.memory(), person.stores.carry)
+    now = Moment(0, virtual_wall())
+    backup.filled(new.stores, iter(records), [], now, new.entropy)
+    return new
+
+
+def set_back(vault: Vault) -> Vault:
+    """Return a copy of a vault in memory, as of now."""
+    copy = Vault.memory()
+    with copy.database._connection.backup("main", vault.database._connection, "main") as copying:
+        copying.step()
+    return copy
+
+
+async def reasons(node, contact: str = "") -> list[tuple[str, str]]:
+    """Return (kind, reason) of all events about contacts."""
+    answer = await node.call(schema.TakeEvents(consumer="test", after=0, limit=1000))
+    return [(one.kind, one.reason) for one in answer.events if one.reason]
+
+
+async def told(node, reason: str) -> None:
+    """Wait for an event with this reason."""
+    after = 0
+    while True:
+        page = await node.call(schema.TakeEvents("test", after=after, timeout=3_600))
+        assert page.events, "no such event"
+        after = page.events[-1].cursor
+        if any(one.reason == reason for one in page.events):
+            return
+
+
+async def test_a_restored_device_is_told_and_writes_and_nothing_is_lost(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            await reached(a, await send(a, "bo", "one"))
+            await reached(b, await send(b, "ana", "two"))
+        records = saved(bo)
+        waiting = [await send(a, "bo", f"waiting {n}") for n in range(3)]
+        new = restored(bo, records)
+        async with new.on() as n:
+            written = await send(n, "ana", "from the new one")
+            await reached(n, written)
+            for one in waiting:
+                assert (await reached(a, one)).state == "delivered"
+            why = await a.call(schema.Why(waiting[0]))
+            assert [one.kind for one in why.events] == ["saved", "sealed-anew", "delivered"]
+            contact = await a.call(schema.ContactRef("bo"))
+            assert (contact.state, contact.verified) == ("active", "no")
+            texts = [one.text for one in await history(a, "bo")]
+            assert texts[:2] == ["one", "two"]
+            assert sorted(texts[2:]) == ["from the new one", "waiting 0", "waiting 1", "waiting 2"]
+            there = [one.text for one in await history(n, "ana")]
+            assert sorted(there) == sorted(texts[2:])
+            assert await reasons(a) == [("contact.changed", "restored")]
+            assert await reasons(n) == [("contact.changed", "reset-answered")]
+            later = await send(a, "bo", "later")
+            await reached(a, later)
+        new.close()
+
+
+async def test_nothing_that_must_not_exist_twice_is_in_a_backup(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+        await reached(b, await send(b, "ana", "two"))
+    vault = bo.stores.vault
+    own = vault.identity.load()
+    [device] = vault.devices.all()
+    session = vault.sessions.load(device.session)
+    rows = vault.database.rows("SELECT tag, header_key, message_key FROM tags")
+    forbidden = [value for row in rows for value in row if value]
+    forbidden += [own.device.sign_seed, own.device.dh_private, device.link.current]
+    parts = [
+        *msgspec.structs.astuple(session),
+        *msgspec.structs.astuple(session.current),
+        *msgspec.structs.astuple(session.coming),
+    ]
+    forbidden += [part for part in parts if isinstance(part, bytes) and len(part) >= 8]
+    assert len(forbidden) > 300
+    held = b"".join(msgspec.msgpack.encode(one) for one in saved(bo, history=True))
+    assert own.account.seed in held
+    assert b"two" in held
+    for secret in forbidden:
+        assert secret not in held
+    assert b"two" not in b"".join(msgspec.msgpack.encode(one) for one in saved(bo))
+
+
+async def test_the_history_comes_back_and_what_had_not_come_is_sent_again(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+    async with bo.on() as b:
+        lost = await send(b, "ana", "written, never sent")
+        new = restored(bo, saved(bo, history=True))
+    async with ana.on() as a, new.on() as n:
+        assert (await reached(n, lost)).state == "delivered"
+        assert [one.text for one in await history(n, "ana")] == ["one", "written, never sent"]
+        assert [one.text for one in await history(a, "bo")] == ["one", "written, never sent"]
+    new.close()
+
+
+async def test_the_old_device_that_goes_on_is_noticed_at_once(two, monkeypatch, autojump_clock):
+    _, ana, bo = two
+    sealed: list[dict] = []
+    assemble = envelope.assemble
+    monkeypatch.setattr(
+        envelope, "assemble", lambda **parts: sealed.append(parts) or assemble(**parts)
+    )
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+        new = restored(bo, saved(bo))
+        async with new.on() as n:
+            await told(a, "clone")
+            await told(b, "replaced")
+            with pytest.raises(UntrustedKey, match="two copies"):
+                await send(a, "bo", "to whom?")
+            with pytest.raises(UntrustedKey, match="your own identity"):
+                await send(b, "ana", "from the old one")
+            # Their person says: the restored one is it.
+            await a.call(schema.VerifyContact("bo", matches=True))
+            await reached(a, await send(a, "bo", "to the new one"))
+            await reached(n, await send(n, "ana", "from the new one"))
+            assert [one.text for one in await history(b, "ana")] == ["one"]
+            await trio.sleep(900)
+            contact = await a.call(schema.ContactRef("bo"))
+            assert (contact.state, contact.verified) == ("active", "person")
+        new.close()
+
+
+async def test_two_restores_of_one_backup_are_a_clone(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+        records = saved(bo)
+        first = restored(bo, records, "first")
+        async with first.on() as f:
+            await reached(f, await send(f, "ana", "I am back"))
+        second = restored(bo, records, "second one")
+        async with second.on() as s:
+            await told(a, "restored-twice")
+            unsure = await send(s, "ana", "again")
+            contact = await a.call(schema.ContactRef("bo"))
+            assert (contact.state, contact.doubt) == ("suspect", "clone")
+            await a.call(schema.VerifyContact("bo", matches=True))
+            await reached(s, unsure)
+            await reached(a, await send(a, "bo", "welcome"))
+        first.close()
+        second.close()
+
+
+async def test_both_restore_at_once(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+    new_ana, new_bo = restored(ana, saved(ana)), restored(bo, saved(bo))
+    async with new_ana.on() as a, new_bo.on() as b:
+        first = await send(a, "bo", "from ana"), await send(b, "ana", "from bo")
+        await reached(a, first[0])
+        await reached(b, first[1])
+        await told(a, "reset-answered")
+        await told(b, "reset-answered")
+        for n in range(5):
+            await reached(a, await send(a, "bo", f"a {n}"))
+            await reached(b, await send(b, "ana", f"b {n}"))
+        for node, name in ((a, "bo"), (b, "ana")):
+            contact = await node.call(schema.ContactRef(name))
+            assert (contact.state, contact.doubt) == ("active", "")
+    [one], [two_] = (p.stores.vault.devices.all() for p in (new_ana, new_bo))
+    sessions = [
+        p.stores.vault.sessions.load(d.session) for p, d in ((new_ana, one), (new_bo, two_))
+    ]
+    assert sessions[0].handle == sessions[1].handle
+    new_ana.close()
+    new_bo.close()
+
+
+@pytest.mark.parametrize("links", [1, 4])
+async def test_a_disk_image_set_back_heals(two, links, autojump_clock):
+    """With one link since, both still recognise each other; with more, only by the reset mark."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            await reached(b, await send(b, "ana", "one"))
+        old = set_back(bo.stores.vault)
+        for n in range(links):
+            async with bo.on() as b:
+                await reached(b, await send(b, "ana", f"later {n}"))
+                await reached(a, await send(a, "bo", f"answer {n}"))
+        waiting = await send(a, "bo", "waiting")
+        now = bo.stores
+        bo.stores = Stores(old, now.custody, now.carry)
+        now.vault.close()
+        async with bo.on() as b:
+            await told(b, "set-back")
+            await told(a, "restored")
+            await reached(a, waiting)
+            await reached(b, await send(b, "ana", "fresh"))
+            contact = await a.call(schema.ContactRef("bo"))
+            assert (contact.state, contact.verified) == ("active", "no")
+            assert ("contact.suspect", "rollback") in await reasons(a)
+
+
+async def test_two_copies_of_one_image_are_a_clone(two, autojump_clock):
+    net, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            await reached(b, await send(b, "ana", "one"))
+        twin = Person(net, "bo's twin")
+        twin.close()
+        twin.stores = Stores(set_back(bo.stores.vault), Custody.memory(), bo.stores.carry)
+        for n in range(3):
+            async with bo.on() as b:
+                await reached(b, await send(b, "ana", f"later {n}"))
+        async with twin.on() as t:
+            await told(t, "set-back")
+            await told(a, "restored")
+        async with bo.on() as b:
+            await told(a, "clone")
+            await told(b, "replaced")
+        twin.close()
+
+
+async def test_an_old_backup_still_resets_after_the_contact_has_reset(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+    old = saved(bo)
+    new_ana = restored(ana, saved(ana))
+    async with new_ana.on() as a, bo.on() as b:
+        await reached(a, await send(a, "bo", "two"))
+        await told(a, "reset-answered")
+    new_bo = restored(bo, old)
+    async with new_ana.on() as a, new_bo.on() as b:
+        await reached(b, await send(b, "ana", "three"))
+        await reached(a, await send(a, "bo", "four"))
+        contact = await a.call(schema.ContactRef("bo"))
+        assert (contact.state, contact.doubt) == ("active", "")
+    new_ana.close()
+    new_bo.close()
+
+
+async def test_a_reset_is_sent_again_until_it_is_answered(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+    new = restored(bo, saved(bo))
+    vault = new.stores.vault
+    first = vault.resets.unanswered()[0].envelope
+    month = Moment(31 * 86_400, virtual_wall())
+    for _ in range(2):
+        [done] = commit(new.stores, [asks.Upkeep()], month, new.entropy)
+        assert done.error is None
+    second = vault.resets.unanswered()[0].envelope
+    assert first != second
+    assert [one for _, one in vault.outbox.for_device(vault.devices.all()[0].id, 0, 9)] == [second]
+    async with ana.on() as a, new.on():
+        await reached(a, await send(a, "bo", "after a month"))
+        assert vault.resets.unanswered() == []
+    new.close()
+
+
+async def test_a_repeated_reset_is_answered_again_and_changes_nothing(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+    new = restored(bo, saved(bo))
+    vault = new.stores.vault
+    [row] = vault.resets.unanswered()
+    assert row.sent is not None
+    raws = [
+        reset.seal(row.sent, row.keys, alice=row.alice, n=n, entropy=new.entropy) for n in (3, 3, 4)
+    ]
+    assert len({raw[34:58] for raw in raws}) == 3
+    async with ana.on() as a:
+        [device] = ana.stores.vault.devices.all()
+        for raw in raws:
+            answer = await a.engine.owner.ask(asks.Arrived(99, None, device.contact, 0, raw))
+            assert answer == "opened"
+        contact = await a.call(schema.ContactRef("bo"))
+        assert (contact.state, contact.doubt) == ("active", "")
+        assert len(await reasons(a)) == 1
+    new.close()
