@@ -105,9 +105,12 @@ def carry_out(home: Home) -> list[str]:
         for store in (home.vault, home.custody):
             for path in home.root.glob(f"{store.name}*"):
                 path.unlink()
-        for path in (home.root / "transports", home.socket.parent, *home.root.glob(".init-*")):
+        for path in (home.root / "transports", home.root / "run", *home.root.glob(".init-*")):
             if path.is_dir():
                 shutil.rmtree(path)
+        home.socket.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the machine's, or there is something else in it
+            home.socket.parent.rmdir()
         if planned.settings:
             home.config.unlink(missing_ok=True)
         _sync(home.root)
@@ -116,7 +119,8 @@ def carry_out(home: Home) -> list[str]:
         _sync(home.root)
         left = sorted(path.name for path in home.root.iterdir())
         if not left:
-            home.root.rmdir()
+            with contextlib.suppress(PermissionError):  # the machine's: root made it
+                home.root.rmdir()
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -1,6 +1,7 @@
 """Erasing a home is cut short before each thing it does to the disk; the next start finishes it."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,25 @@ def test_erasing_keeps_what_is_not_ours_and_says_so(tmp_path):
     assert erasure.carry_out(home) == ["config.toml", "photo.jpg"]
     assert "config.toml, photo.jpg" in erasure.last_word(home, ["config.toml", "photo.jpg"])
     assert sorted(os.listdir(home.root)) == ["config.toml", "photo.jpg"]
+
+
+def test_a_socket_elsewhere_takes_nothing_with_it_that_is_not_its_own(tmp_path, monkeypatch):
+    home = full(tmp_path / "home")
+    shared = Home(home.root, None, tmp_path / "run")
+    shared.socket.parent.mkdir()
+    for name in ("api.sock", "of-others"):
+        (shared.socket.parent / name).touch()
+
+    def refused(path, *args, **kwargs):
+        raise PermissionError  # nobody but root may take these directories away
+
+    monkeypatch.setattr(os, "rmdir", refused)
+    for name in ("run", "transports", ".init-00ff"):
+        shutil.move(home.root / name, tmp_path / f"gone{name}")
+    home.config.unlink()
+    assert erasure.carry_out(shared) == []
+    assert os.listdir(home.root) == []
+    assert os.listdir(shared.socket.parent) == ["of-others"]
 
 
 def test_a_plan_that_is_damaged_stops_and_says_what_to_do(tmp_path):
