@@ -1,7 +1,8 @@
 """The Bluetooth LE transport on virtual controllers, through the real bleak."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -205,6 +206,60 @@ async def test_a_radio_that_is_switched_off_comes_back():
         near, far = await dialled(two, hosts, near=1, far=0)
         await near.send(b"hello again")
         assert await far.receive() == b"hello again"
+
+
+async def test_faults_leave_no_task_behind():
+    """A path that broke in the middle of a frame, a radio that failed, a peer that fell silent: the
+    tasks there are afterwards are those there were before."""
+    air = VirtualAir(seed=11)
+    one, two = air.transport(times=QUICK), air.transport(times=QUICK)
+    async with running(one, two) as hosts:
+        bridge = one._radio._bridge
+
+        async def living() -> tuple[int, int]:
+            """Return the tasks of trio and of asyncio once all paths are gone."""
+            while any(node._radio is None or node._radio._paths for node in (one, two)):
+                await trio.sleep(0.05)
+            await bridge.run(asyncio.sleep, 0.1)
+            there = len(await bridge.run(all_tasks))
+            return trio.lowlevel.current_statistics().tasks_living, there
+
+        await hosts[0].until(lambda host: bool(host.met))
+        before = await living()
+        for fault in range(3):
+            near = await one.dial(list(hosts[0].met)[-1])
+            far = await hosts[1].arrivals.receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ended, near)
+                nursery.start_soon(ended, far)
+                await near.send(os.urandom(60_000))
+                if fault == 0:
+                    await bridge.run(calling, air.part, 0, 1)
+                    air.deaf.clear()
+                elif fault == 1:
+                    air.radios[-1].peripheral.fail("Bluetooth is switched off")
+                    met = len(hosts[0].met)
+                    await hosts[0].until(lambda host: len(host.met) > met)  # noqa: B023
+                else:
+                    air.dead.add(1)
+            air.dead.clear()
+            assert await living() == before, fault
+
+
+async def all_tasks() -> set[asyncio.Task]:
+    return asyncio.all_tasks()
+
+
+async def calling(function: Callable[..., None], *args: object) -> None:
+    """Call a plain function in the asyncio thread."""
+    function(*args)
+
+
+async def ended(channel: Channel) -> None:
+    """Read until the channel ends."""
+    with suppress(ChannelClosed):
+        while True:
+            await channel.receive()
 
 
 async def test_links_are_limited():

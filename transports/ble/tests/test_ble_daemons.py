@@ -1,16 +1,18 @@
-"""Real daemons whose only medium is Bluetooth LE."""
+"""Real daemons whose only medium is Bluetooth LE, on the virtual air."""
 
 from p2pnode import schema
 from tests.daemons import Daemon, delivered, homes, pair, texts
 from transports.ble.tests.ble_daemons import air_of, configure
+
+LONG = "canary " * 8_000
+"""A message in an envelope of 64 KiB."""
 
 
 def write(daemon: Daemon, to: str, count: int, text: str = "") -> list[str]:
     """Send numbered messages and return their ids."""
     with daemon.client() as client:
         return [
-            client.call(schema.Send(to=to, text=f"{daemon.name} {number} {text}")).id
-            for number in range(count)
+            client.call(schema.Send(to=to, text=f"{number} {text}")).id for number in range(count)
         ]
 
 
@@ -19,14 +21,78 @@ def said(daemon: Daemon, contact: str) -> list[str]:
     return [text for author, text in texts(daemon, contact) if author]
 
 
+def numbers(daemon: Daemon, contact: str) -> list[int]:
+    """Return the numbers of what a contact wrote, in its order."""
+    return [int(text.split()[0]) for text in said(daemon, contact)]
+
+
 def test_two_daemons_with_bluetooth_alone(tmp_path):
+    """They pair by a code, write to each other, and make up for an absence."""
+    with air_of(tmp_path, "ana", "bo") as (hub, (ana, bo)), homes(ana, bo):
+        configure(hub, ana, bo)
+        ana.start()
+        bo.start()
+        assert list(ana.lines("status")[0]["transports"]) == ["air"]
+        pair(ana, bo)
+        there, back = write(ana, "bo", 100), write(bo, "ana", 100)
+        delivered(ana, there)
+        delivered(bo, back)
+        assert numbers(bo, "ana") == numbers(ana, "bo") == list(range(100))
+        assert bo.end() == 0
+        backlog = write(ana, "bo", 200)
+        bo.start()
+        delivered(ana, backlog)
+        assert numbers(bo, "ana") == [*range(100), *range(200)]
+
+
+def test_three_in_a_line(tmp_path):
+    """Ana hears Bo, Bo hears Cleo: what Ana writes reaches Cleo, and she learns that it did."""
+    with (
+        air_of(tmp_path, "ana", "bo", "cleo") as (hub, (ana, bo, cleo)),
+        homes(ana, bo, cleo),
+    ):
+        configure(hub, ana, bo, cleo)
+        for daemon in (ana, bo, cleo):
+            daemon.start()
+        for one, other in ((ana, bo), (bo, cleo), (ana, cleo)):
+            pair(one, other)
+        hub.tell("part", 0, 2)
+        messages = write(ana, "cleo", 3)
+        delivered(ana, messages)
+        assert numbers(cleo, "ana") == [0, 1, 2]
+        assert [one["name"] for one in ana.lines("peers")[0]["peers"] if one["over"]] == ["bo"]
+
+
+def test_out_of_reach_in_the_middle_of_an_envelope(tmp_path):
     with air_of(tmp_path, "ana", "bo") as (hub, (ana, bo)), homes(ana, bo):
         configure(hub, ana, bo)
         ana.start()
         bo.start()
         pair(ana, bo)
-        there, back = write(ana, "bo", 100), write(bo, "ana", 100)
-        delivered(ana, there)
-        delivered(bo, back)
-        assert len(said(bo, "ana")) == len(set(said(bo, "ana"))) == 100
-        assert len(said(ana, "bo")) == len(set(said(ana, "bo"))) == 100
+        hub.tell("quota", 0, 1, 40_000)
+        messages = write(ana, "bo", 2, LONG)
+        hub.tell("spent", 0, 1)
+        hub.tell("meet", 0, 1)
+        delivered(ana, messages)
+        assert numbers(bo, "ana") == [0, 1]
+
+
+def test_a_peer_that_is_killed_and_an_adapter_switched_off(tmp_path):
+    with air_of(tmp_path, "ana", "bo") as (hub, (ana, bo)), homes(ana, bo):
+        configure(hub, ana, bo)
+        ana.start()
+        bo.start()
+        pair(ana, bo)
+        hub.tell("quota", 0, 1, 40_000)
+        messages = write(ana, "bo", 2, LONG)
+        hub.tell("spent", 0, 1)
+        bo.kill()
+        hub.tell("meet", 0, 1)
+        bo.start()
+        delivered(ana, messages)
+        assert numbers(bo, "ana") == [0, 1]
+        hub.tell("off", 1)
+        messages = write(bo, "ana", 2, LONG)
+        hub.tell("on", 1)
+        delivered(bo, messages)
+        assert numbers(ana, "bo") == [0, 1]
