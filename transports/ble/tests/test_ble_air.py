@@ -218,7 +218,7 @@ async def test_faults_leave_no_task_behind():
 
         async def living() -> tuple[int, int]:
             """Return the tasks of trio and of asyncio once all paths are gone."""
-            while any(node._radio is None or node._radio._paths for node in (one, two)):
+            while any(node._radio is None or node._radio._paths for node in (one, two)):  # noqa: ASYNC110
                 await trio.sleep(0.05)
             await bridge.run(asyncio.sleep, 0.1)
             there = len(await bridge.run(all_tasks))
