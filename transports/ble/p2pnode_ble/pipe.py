@@ -13,7 +13,7 @@ from p2pnode.errors import RemoteError
 from p2pnode.spi.transport import MAX_FRAME
 from p2pnode_ble.wire import HEADER, WINDOW, Fragment, Kind, encode, nearest
 
-MAX_UNSENT = 65_536
+MAX_UNSENT = 8_192
 """Bytes of whole frames that wait to be sent before `room` is gone."""
 
 MAX_UNREAD = 65_536

@@ -9,6 +9,7 @@ transport opens its radio. For nodes in processes of their own see `ble_hub.py`.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from random import Random
 
@@ -125,12 +126,24 @@ class VirtualAir(LocalLink):
             self.advertised.append(seen)
             if self._heard is not None and not self._heard.done():
                 self._heard.set_result(None)
+        elif isinstance(packet, ll.ConnectInd):
+            packet = self._from_elsewhere(sender_controller, packet)
         loop = asyncio.get_running_loop()
         for other in self.controllers:
             if other is sender_controller or not self.hears(sender_controller, other):
                 continue
             if not isinstance(packet, ll.AdvInd) or self.random.random() >= self.loss:
                 loop.call_soon(other.on_ll_advertising_pdu, packet)
+
+    def _from_elsewhere(self, sender: Controller, packet: ll.ConnectInd) -> ll.ConnectInd:
+        """Let each further connection come from an address of its own, as privacy allows: Bumble's
+        controller forgets one of two from the same address, where a real one has both."""
+        fresh = sender.le_connections[packet.advertiser_address]
+        own = [one.self_address for one in sender.le_connections.values() if one is not fresh]
+        if fresh.self_address not in own:
+            return packet
+        fresh.self_address = hci.Address.generate_private_address()
+        return replace(packet, initiator_address=fresh.self_address)
 
     def send_acl_data(self, sender_controller, destination_address, transport, data) -> None:
         assert transport is PhysicalTransport.LE
