@@ -4,20 +4,24 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 import pytest
 import trio
 from p2pnode_ble.air import SERVICE
+from p2pnode_ble.central_only import LACKS, CentralAir
 from p2pnode_ble.channel import BleChannel
 from p2pnode_ble.path import Path
 from p2pnode_ble.pipe import Times
 from p2pnode_ble.settings import BleSettings
+from p2pnode_ble.transport import BleTransport
 from p2pnode_ble.wire import WINDOW, Fragment, Kind, encode
 
 from p2pnode.errors import ChannelClosed
 from p2pnode.spi.testing import Pair, RecordingHost, check_transport
 from p2pnode.spi.transport import Address, Channel, Transport
-from transports.ble.tests.ble_air import VirtualAir
+from transports.ble.tests.ble_air import InProcess, VirtualAir
+from transports.ble.tests.ble_virtual import VirtualBackend, VirtualPeripheral
 
 NOWHERE = Address(b"C0:FF:EE:C0:FF:EE")
 
@@ -260,6 +264,46 @@ async def ended(channel: Channel) -> None:
     with suppress(ChannelClosed):
         while True:
             await channel.receive()
+
+
+class LoneRadio(CentralAir):
+    """A virtual controller of which only the central role is used."""
+
+    def __init__(self, air: VirtualAir, number: int) -> None:
+        controller = InProcess(air, number)
+        self.host = VirtualPeripheral(controller)
+        super().__init__(lambda: VirtualBackend(controller, self.host.device))
+
+    async def open(self, tell) -> None:
+        await self.host.open(lambda _: None, count())
+        await super().open(tell)
+
+    async def close(self) -> None:
+        await super().close()
+        await self.host.close()
+
+
+async def test_one_role_is_enough_to_meet_who_has_both():
+    """As on systems where there is no peripheral role: it finds others, and is not found."""
+    air = VirtualAir()
+    both = air.transport()
+    lone = BleTransport(BleSettings(power="always"), air=lambda: LoneRadio(air, 7))
+    async with running(lone, both) as hosts:
+        assert hosts[0].reports[-1] == ("up", LACKS)
+        near, far = await dialled(lone, hosts)
+        for one, other in ((near, far), (far, near)):
+            await one.send(b"both ways")
+            assert await other.receive() == b"both ways"
+        assert hosts[1].met == {}
+        assert {number for number, _, _ in air.advertised} == {0}, "it says nothing"
+    found = {check.name: check for check in await lone.diagnose()}
+    assert found["peripheral"].result == "warn"
+    assert "no peripheral role" in found["peripheral"].detail
+
+
+async def test_another_system_has_the_central_role(monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert isinstance(BleTransport(BleSettings())._air(), CentralAir)
 
 
 async def test_links_are_limited():
