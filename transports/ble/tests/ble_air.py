@@ -53,6 +53,7 @@ class VirtualAir(LocalLink):
         self.advertised: list[tuple[int, str, bytes]] = []
         self.spoken: list[tuple[int, bytes]] = []
         self.listen = False
+        self.epochs: list[list[tuple[int, bytes]]] = []
         self.deaf: set[frozenset[int]] = set()
         self.dead: set[int] = set()
         self.loss = 0.0

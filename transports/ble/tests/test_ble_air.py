@@ -174,6 +174,40 @@ async def test_several_centrals_hear_only_what_is_theirs():
                 assert sorted(got) == [bytes((number, frame)) * 700 for frame in range(30)]
 
 
+async def test_one_peers_backlog_starves_nobody():
+    """A node with much for one peer serves the other all the while: its frames, written one after
+    the other and each answered, are through long before."""
+    air = VirtualAir(seed=5)
+    nodes = [air.transport() for _ in range(3)]
+    air.deaf.add(frozenset((1, 2)))
+    async with running(*nodes) as hosts:
+        pairs = [await dialled(nodes[one], hosts, near=one, far=0) for one in (1, 2)]
+        backlog, arrived = 24, 0
+
+        async def much(near: Channel, far: Channel) -> None:
+            nonlocal arrived
+            async with trio.open_nursery() as nursery:
+                for _ in range(backlog):
+                    nursery.start_soon(far.send, bytes(16_000))
+                while arrived < backlog:
+                    await near.receive()
+                    arrived += 1
+
+        async def little(near: Channel, far: Channel, done: list[int]) -> None:
+            for _ in range(5):
+                await near.send(b"may I?")
+                await far.receive()
+                await far.send(b"you may")
+                await near.receive()
+            done.append(arrived)
+
+        done: list[int] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(much, *pairs[0])
+            nursery.start_soon(little, *pairs[1], done)
+        assert max(done) < backlog // 2
+
+
 # Ends --------------------------------------------------------------------------------------------
 
 QUICK = Times(resend=0.3, keep_alive=0.2, silent=1.0)
