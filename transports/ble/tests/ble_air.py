@@ -57,6 +57,7 @@ class VirtualAir(LocalLink):
         self.deaf: set[frozenset[int]] = set()
         self.dead: set[int] = set()
         self.loss = 0.0
+        self.lost = 0
         self.quotas: dict[frozenset[int], Quota] = {}
         self.carried = 0
         self.mtu = MTU
@@ -165,7 +166,9 @@ class VirtualAir(LocalLink):
         """Tell whether a stack on the way has lost it."""
         if not self.loss or pdu[2:4] != ATT.to_bytes(2, "little") or pdu[4] not in UNANSWERED:
             return False
-        return self.random.random() < self.loss
+        dropped = self.random.random() < self.loss
+        self.lost += dropped
+        return dropped
 
     def _paid(self, one: Controller, other: Controller, size: int) -> bool:
         """Count down what two nodes may say; at the end they are out of reach."""

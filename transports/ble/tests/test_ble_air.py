@@ -138,6 +138,22 @@ async def test_two_hundred_frames_each_way():
         assert got == frames
 
 
+async def test_what_is_lost_on_the_way_is_made_up_for():
+    """A stack that drops one in thirty of what nobody acknowledges, and of the advertisements."""
+    air = VirtualAir(seed=9)
+    one, two = air.transport(times=QUICK), air.transport(times=QUICK)
+    async with running(one, two) as hosts:
+        air.loss = 1 / 30
+        near, far = await dialled(one, hosts)
+        frames = [os.urandom(4_096) for _ in range(20)]
+        async with trio.open_nursery() as nursery:
+            for frame in frames:
+                nursery.start_soon(near.send, frame)
+            got = [await far.receive() for _ in frames]
+        assert sorted(got) == sorted(frames)
+        assert air.lost > 0
+
+
 async def test_both_sides_use_one_connection():
     """A dial goes over the connection the other side has made: it would be the same one below."""
     air = VirtualAir()

@@ -1,7 +1,7 @@
 """Real daemons whose only medium is Bluetooth LE, on the virtual air."""
 
 from p2pnode import schema
-from tests.daemons import Daemon, delivered, homes, pair, texts
+from tests.daemons import Daemon, canaries, delivered, homes, pair, texts
 from transports.ble.tests.ble_daemons import air_of, configure
 
 LONG = "canary " * 8_000
@@ -26,15 +26,23 @@ def numbers(daemon: Daemon, contact: str) -> list[int]:
     return [int(text.split()[0]) for text in said(daemon, contact)]
 
 
+def daemon_identity(daemon: Daemon) -> dict[str, str]:
+    """Return account, device and fingerprint."""
+    with daemon.client() as client:
+        own = client.call(schema.GetIdentity())
+    return {"account": own.account, "device": own.device, "fingerprint": own.fingerprint}
+
+
 def test_two_daemons_with_bluetooth_alone(tmp_path):
     """They pair by a code, write to each other, and make up for an absence."""
     with air_of(tmp_path, "ana", "bo") as (hub, (ana, bo)), homes(ana, bo):
         configure(hub, ana, bo)
+        hub.tell("listen")
         ana.start()
         bo.start()
         assert list(ana.lines("status")[0]["transports"]) == ["air"]
         pair(ana, bo)
-        there, back = write(ana, "bo", 100), write(bo, "ana", 100)
+        there, back = write(ana, "bo", 100, "canary-text"), write(bo, "ana", 100)
         delivered(ana, there)
         delivered(bo, back)
         assert numbers(bo, "ana") == numbers(ana, "bo") == list(range(100))
@@ -43,6 +51,11 @@ def test_two_daemons_with_bluetooth_alone(tmp_path):
         bo.start()
         delivered(ana, backlog)
         assert numbers(bo, "ana") == [*range(100), *range(200)]
+        spoken = b"".join(bytes.fromhex(raw) for _, raw in hub.tell("spoken"))
+        assert len(spoken) > 400 * 4_096
+        identities = [own for daemon in (ana, bo) for own in canaries(daemon_identity(daemon))]
+        for canary in (b"canary-text", *identities):
+            assert canary not in spoken
 
 
 def test_three_in_a_line(tmp_path):
@@ -57,6 +70,7 @@ def test_three_in_a_line(tmp_path):
         for one, other in ((ana, bo), (bo, cleo), (ana, cleo)):
             pair(one, other)
         hub.tell("part", 0, 2)
+        hub.tell("loss", 0.01)
         messages = write(ana, "cleo", 3)
         delivered(ana, messages)
         assert numbers(cleo, "ana") == [0, 1, 2]
