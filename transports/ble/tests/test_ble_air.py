@@ -262,9 +262,10 @@ async def test_a_radio_that_is_switched_off_comes_back():
         assert await far.receive() == b"hello again"
 
 
-async def test_faults_leave_no_task_behind():
+async def test_faults_leave_no_task_behind(monkeypatch):
     """A path that broke in the middle of a frame, a radio that failed, a peer that fell silent: the
     tasks there are afterwards are those there were before."""
+    monkeypatch.setattr("p2pnode_ble.path.IDLE", 0.5)
     air = VirtualAir(seed=11)
     one, two = air.transport(times=QUICK), air.transport(times=QUICK)
     async with running(one, two) as hosts:
