@@ -68,15 +68,15 @@ def slow(monkeypatch):
 
     monkeypatch.setattr(Link, "seal", watched)
     monkeypatch.setattr(memory.MemoryChannel, "send", slowly)
-    with people(net) as (ana, bo):
+    with people(net, "ana", "bo") as (ana, bo):
         yield watch, ana, bo
 
 
 @contextmanager
-def people(net: MemoryNet):
-    """Yield two people with slow channels."""
+def people(net: MemoryNet, *names: str):
+    """Yield people with slow channels."""
     found = []
-    for name in ("ana", "bo"):
+    for name in names:
         person = Person(net, name)
         net._nodes[name].traits = SLOW
         found.append(person)
@@ -101,6 +101,25 @@ async def test_a_broken_envelope_goes_on_where_it_was(slow, autojump_clock):
     assert held == sorted(held), "each link begins where the one before ended"
     assert len(held) >= 3
     assert len(watch.pieces) <= 16 + len(held), "an end costs a piece"
+
+
+async def test_large_envelopes_are_carried_in_pieces(slow, autojump_clock):
+    """Ana hears Bo, Bo hears Cleo: his node takes the pieces and hands them on."""
+    watch, ana, bo = slow
+    with people(watch.net, "cleo") as (cleo,):
+        async with ana.on() as a, bo.on() as b, cleo.on() as c:
+            for one, other in ((a, b), (b, c), (a, c)):
+                await pair(one, other)
+            watch.net.cut("ana", "cleo")
+            message = await send(a, "cleo", LARGE)
+            watch.break_after(4)
+            await watch.broken.wait()
+            watch.net.connect("ana", "bo")
+            assert (await reached(a, message)).state == "delivered"
+            assert [one.text for one in await history(c, "ana")] == [LARGE]
+    assert sorted(set(watch.pieces)) == list(range(16))
+    assert len(watch.pieces) >= 32, "twice over the air"
+    assert [one for one in watch.sealed if isinstance(one, m.Held)]
 
 
 async def test_who_restarts_begins_anew(slow, autojump_clock):

@@ -23,8 +23,8 @@ from transports.ble.tests.ble_virtual import VirtualRadio
 
 EPOCHS = int(os.environ.get("BLE_EPOCHS", "100"))
 RUN = 6
-"""Bytes in a row that must not come twice. Among the some 6 million that are said, two random runs
-of that length are alike about once in 15 times: COINCIDENCES are let pass."""
+"""Bytes in a row that must not come twice. Among the 3 million of a thousand epochs two random runs
+of that length are alike once in 50 times: COINCIDENCES are let pass."""
 
 COINCIDENCES = 2
 NUMBER = 8
