@@ -1,6 +1,7 @@
 # make demo   two people on two hosts: pair, write, crash, answer (real daemons)
 # make test   everything a change must pass: lint and all tests
 # make fuzz   foreign bytes against every parser, for minutes: FUZZ_SECONDS=600 make fuzz
+# make fuzz-ble   a million fragments and a thousand epochs of Bluetooth LE on virtual radios
 # make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
 # make month  thirty virtual days of a node nobody looks after (some minutes)
 # make deb    a Debian package in dist/ (DEB_ARCH=arm64: for a Raspberry Pi, from any machine)
@@ -14,7 +15,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz soak month clean system deb man test-deb
+.PHONY: demo test lint bench fuzz fuzz-ble soak month clean system deb man test-deb
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -36,6 +37,10 @@ SOAK_SECONDS ?= 300
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.fuzz --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(TARGET),--target $(TARGET))
+
+fuzz-ble: .venv/ready
+	BLE_FUZZ_FRAGMENTS=1000000 BLE_EPOCHS=1000 $(BIN)/python -m pytest -q --durations=2 \
+	  transports/ble/tests/test_ble_fuzz.py transports/ble/tests/test_ble_epochs.py
 
 soak: .venv/ready
 	$(BIN)/python -m tests.simulation.soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))

@@ -16,6 +16,7 @@ from p2pnode.engine.link_task import Context, LinkTask
 from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
+from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import Carrier, Device, Peers, Twin
 from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Workshop
@@ -118,6 +119,7 @@ class Engine:
             self,
             Workshop(entropy, inline=inline),
             Checkpoints(),
+            Partials(),
             strangers=carry.slot(stores.vault, carry.STRANGERS),
             everyone=stores.carry.who == "everyone",
             carry_pass=b"" if locked else carry_pass,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from random import Random
 
 from p2pnode.engine.owner import Owner
+from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import Carrier, Device, Friend, Returning
 from p2pnode.engine.pump import Outgoing, Pump
 from p2pnode.engine.reconciling import Checkpoint, Reconciling
@@ -19,13 +20,16 @@ from p2pnode.protocol.link.messages import (
     Accepted,
     Delivered,
     EnvelopeOut,
+    Held,
     LinkMessage,
     Offer,
+    Piece,
     Receipts,
     Reconcile,
     Refused,
     Want,
 )
+from p2pnode.protocol.pieces import joined_untrusted, whole_untrusted
 from p2pnode.turns import asks
 from p2pnode.turns.effects import Push
 
@@ -33,7 +37,8 @@ from p2pnode.turns.effects import Push
 class Exchange:
     """The envelopes of one link. `pump` and `reconciling` run beside it.
 
-    metered: what is carried for others does not travel, only own mail.
+    metered: what is carried for others does not travel, only own mail. slow: envelopes go as on
+    slow media. `partial` is the beginning of an envelope that the other side has sent so far.
     """
 
     def __init__(
@@ -47,7 +52,9 @@ class Exchange:
         checkpoint: Checkpoint,
         *,
         transport: str,
+        partials: Partials,
         metered: bool,
+        slow: bool,
         strangers: bytes,
         inline: bool,
     ) -> None:
@@ -60,8 +67,10 @@ class Exchange:
         self._carrier: DeviceId | None = friend.id if isinstance(friend, Carrier) else None
         self._charged: ContactId = asks.FRIEND if isinstance(friend, Friend) else friend.contact
         mail = friend.id if isinstance(friend, Returning) and friend.ours else self._device
-        self.pump = Pump(owner, mail, outgoing, random, strangers)
+        self.pump = Pump(owner, mail, outgoing, random, strangers, slow=slow)
         self._peer = self._device or self._carrier
+        self._partials = partials
+        self.partial = partials.of(self._peer)
         self.reconciling = Reconciling(
             owner, entropy, random, outgoing, self.pump, checkpoint, peer=self._peer, inline=inline
         )
@@ -84,8 +93,13 @@ class Exchange:
         owner, device = self._owner, self._device
         match message:
             case EnvelopeOut(age=age, raw=raw):
-                self.received += 1
-                await owner.post(asks.Arrived(self._number, device, self._charged, age, raw))
+                await self._arrived(age, raw)
+            case Piece(age=age):
+                whole = self._joined(message)
+                if whole:
+                    await self._arrived(age, whole)
+            case Held(envelope=envelope, pieces=pieces):
+                self.pump.go_on(envelope, pieces)
             case Offer(ids=ids):
                 await owner.post(asks.Offered(self._number, device, ids, self._peer))
             case Receipts(ids=ids):
@@ -112,6 +126,24 @@ class Exchange:
             case _:
                 return False
         return True
+
+    async def _arrived(self, age: int, raw: bytes) -> None:
+        self.received += 1
+        await self._owner.post(asks.Arrived(self._number, self._device, self._charged, age, raw))
+
+    def _joined(self, piece: Piece) -> bytes:
+        """Return the envelope a piece completes, b"" while there is more to come.
+
+        Raises RemoteError; what was held is forgotten then.
+        """
+        before, self.partial = self.partial, None
+        self._partials.keep(self._peer, None)
+        partial = joined_untrusted(before, piece)
+        if whole_untrusted(partial):
+            return partial.raw
+        self.partial = partial
+        self._partials.keep(self._peer, partial)
+        return b""
 
     async def _accepted(self, ids: tuple[EnvelopeId, ...]) -> None:
         if self._device is not None:

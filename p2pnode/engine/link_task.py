@@ -9,6 +9,7 @@ import trio
 from p2pnode.engine.clock import milliseconds
 from p2pnode.engine.exchange import Exchange
 from p2pnode.engine.owner import Owner
+from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import (
     Carrier,
     Device,
@@ -111,6 +112,7 @@ class Context:
     reach: Reach
     workshop: Workshop
     checkpoints: Checkpoints
+    partials: Partials
     strangers: bytes
     everyone: bool
     carry_pass: bytes
@@ -135,6 +137,7 @@ class LinkTask:
         self._context = context
         self._initiator = initiator
         small = channel.traits.mtu < SMALL_MTU
+        self._slow = small and channel.traits.ordered
         self._machine = Link(
             initiator=initiator,
             marks=limits.SMALL_PAGE_MARKS if small else limits.PAGE_MARKS,
@@ -238,6 +241,7 @@ class LinkTask:
 
     async def _write(self) -> None:
         async for item in self._waiting:
+            self.outgoing.taken()
             frame = item if isinstance(item, bytes) else self._machine.seal(item, milliseconds())
             await self._channel.send(frame)
             if isinstance(item, Bye):
@@ -387,10 +391,14 @@ class LinkTask:
             self.outgoing,
             context.checkpoints.of(known),
             transport=self.transport,
+            partials=context.partials,
             metered=self.metered or isinstance(friend, Returning),
+            slow=self._slow,
             strangers=context.strangers,
             inline=context.inline,
         )
+        if exchange.partial is not None:
+            self.tell(exchange.partial.held)
         context.reach.friend_here()
         nursery.start_soon(self._guarded, nursery, exchange.pump.run)
         if self._initiator and not exchange.metered:

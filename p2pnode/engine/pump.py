@@ -3,6 +3,9 @@ and what is carried for others after those, in turn from all sources.
 
 What waits is offered by id first, because the other side may have it from an earlier link. At most
 `MAX_IN_FLIGHT` envelopes are sent and not yet answered, so a slow peer costs no memory here.
+
+On slow media (Bluetooth LE) small envelopes go first, large ones in pieces, and no more is queued
+than keeps the medium busy: whatever is new need not wait behind it.
 """
 
 import math
@@ -17,7 +20,9 @@ from p2pnode.ids import DeviceId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.asked import PATIENCE
 from p2pnode.protocol.custody import Waiting
+from p2pnode.protocol.limits import PIECE
 from p2pnode.protocol.link.messages import EnvelopeOut, LinkMessage, Offer
+from p2pnode.protocol.pieces import cut
 from p2pnode.turns.asks import Backlog, Fetch, FetchCarried
 from p2pnode.turns.effects import Push
 
@@ -25,7 +30,16 @@ PAGE = 128
 """Envelopes offered at once."""
 
 CHUNK = 32
-"""Envelopes read from the vault at once: 2 MiB at most."""
+"""Envelopes read from the vault at once: 2 MiB at most. On slow media also offered at once."""
+
+OWN = b"own"
+"""Source of own envelopes among those carried: they take their turn with everybody's."""
+
+FEW = 2
+"""Messages of a page that may wait in front of a slow channel: new ones get behind no more."""
+
+SOME = 8
+"""Messages that may wait there when a new envelope is added: 32 KiB."""
 
 STALLED_AFTER = 60
 """Seconds without any answer to what was sent or offered after which the link is given up."""
@@ -45,7 +59,7 @@ class Pump:
     """One link's outgoing envelopes.
 
     device: whose own mail goes first; None where there is none to send, only what is carried.
-    strangers: the slot whose envelopes come last.
+    strangers: the slot whose envelopes come last. slow: as on slow media, see above.
     """
 
     def __init__(
@@ -55,8 +69,14 @@ class Pump:
         outgoing: "Outgoing",
         random: Random,
         strangers: bytes,
+        *,
+        slow: bool,
     ) -> None:
         self._owner = owner
+        self._slow = slow
+        self._page = CHUNK if slow else PAGE
+        self._only_large = False
+        self._begun: tuple[EnvelopeId, int] | None = None
         self._random = random
         self._fresh: Waiting[EnvelopeId] = Waiting(strangers, MAX_CARRIED)
         self._again = math.inf
@@ -77,25 +97,34 @@ class Pump:
         return len(self._fresh) + len(self._in_flight)
 
     def push(self, new: Push) -> None:
-        """Send a new envelope now if everything before it is sent; else leave it to the pages."""
-        if (
-            self._caught_up
-            and len(self._in_flight) < limits.MAX_IN_FLIGHT
-            and self._outgoing.try_send(EnvelopeOut(new.age, new.raw))
-        ):
-            self._reached = new.row
-            self._in_flight.add(new.envelope)
-            self.sent += 1
+        """Send a new envelope now if everything before it is sent; else leave it to the pages. On
+        slow media large ones, which may take minutes, need not be sent before it."""
+        now = self._caught_up or self._only_large
+        if now and self._pushed(new.envelope, EnvelopeOut(new.age, new.raw)):
+            if self._caught_up:
+                self._reached = new.row
         else:
-            self._caught_up = False
+            self._caught_up = self._only_large = False
             self._more.set()
 
     def give(self, envelope: EnvelopeId, age: int, raw: bytes) -> None:
         """Send a fresh own envelope to somebody who is to carry it, if the link is not busy."""
-        room = len(self._in_flight) < limits.MAX_IN_FLIGHT
-        if room and self._outgoing.try_send(EnvelopeOut(age, raw)):
-            self._in_flight.add(envelope)
-            self.sent += 1
+        if self._slow and len(raw) > PIECE:
+            self.carry(envelope, OWN)  # it takes long enough to be asked for first
+        else:
+            self._pushed(envelope, EnvelopeOut(age, raw))
+
+    def _pushed(self, envelope: EnvelopeId, message: EnvelopeOut) -> bool:
+        """Send an envelope without an offer, if the link is not busy; tell whether it was sent."""
+        if len(self._in_flight) >= limits.MAX_IN_FLIGHT:
+            return False
+        if self._slow and (len(message.raw) > PIECE or self._outgoing.waiting > SOME):
+            return False
+        if not self._outgoing.try_send(message):
+            return False
+        self._in_flight.add(envelope)
+        self.sent += 1
+        return True
 
     def answered(self, ids: Iterable[EnvelopeId]) -> None:
         """The other side accepted, opened or refused these."""
@@ -122,18 +151,11 @@ class Pump:
     async def run(self) -> None:
         """Send until cancelled. Raises ChannelClosed when the other side stops answering."""
         while True:
-            page = await self._own_page()
-            if page:
-                await self._offer([envelope for _, envelope in page], Fetch)
-                self._reached = max(self._reached, page[-1][0])
-                continue
-            # Between the empty page and here nothing can be pushed: no await lies in between.
-            self._caught_up = True
-            self._more = trio.Event()
+            await self._own_mail()
             if self._fresh:
-                if len(self._fresh) < PAGE:  # a full page is mixed enough
+                if len(self._fresh) < self._page:  # a full page is mixed enough
                     await trio.sleep(self._random.uniform(*GATHER))
-                found = self._fresh.take(PAGE)
+                found = self._fresh.take(self._page)
                 self._random.shuffle(found)  # the newest shall not stand out
                 await self._offer(found, FetchCarried)
             else:
@@ -143,17 +165,30 @@ class Pump:
                     self._again = math.inf
                     self._reached = 0
 
+    async def _own_mail(self) -> None:
+        """Send what waits for the device."""
+        while page := await self._own_page():
+            last = len(page) < self._page
+            await self._offer([envelope for _, envelope in page], Fetch, last=last)
+            self._reached = max(self._reached, page[-1][0])
+        # Between the empty page and here nothing can be pushed: no await lies in between.
+        self._caught_up = True
+        self._more = trio.Event()
+
     async def _own_page(self) -> list[tuple[int, EnvelopeId]]:
         """Return the next own envelopes for the device; where there is none, none."""
         if self._device is None:
             await trio.lowlevel.checkpoint()
             return []
         page: list[tuple[int, EnvelopeId]] = await self._owner.ask(
-            Backlog(self._device, self._reached, PAGE)
+            Backlog(self._device, self._reached, self._page)
         )
         return page
 
-    async def _offer(self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]") -> None:
+    async def _offer(
+        self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]", *, last: bool = False
+    ) -> None:
+        """Offer envelopes and send those that are wanted. last: none of the device's come after."""
         fresh = [envelope for envelope in ids if envelope not in self._in_flight]
         if not fresh:
             return
@@ -164,16 +199,49 @@ class Pump:
             await self._next_answer()
         wanted: list[EnvelopeId] = self._wanted or []
         self._offered.clear()
-        await self._send(wanted, fetch)
+        await self._send(wanted, fetch, last)
+        self._only_large = False
 
-    async def _send(self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]") -> None:
+    async def _send(
+        self, ids: list[EnvelopeId], fetch: "type[Fetch | FetchCarried]", last: bool
+    ) -> None:
         for at in range(0, len(ids), CHUNK):
-            for envelope, age, raw in await self._owner.ask(fetch(tuple(ids[at : at + CHUNK]))):
+            found = await self._owner.ask(fetch(tuple(ids[at : at + CHUNK])))
+            for envelope, age, raw in sorted(found, key=self._rank) if self._slow else found:
                 while len(self._in_flight) >= limits.MAX_IN_FLIGHT:
                     await self._next_answer()
+                if self._slow and len(raw) > PIECE:
+                    if fetch is FetchCarried and not self._caught_up:
+                        await self._own_mail()
+                    self._only_large = last
                 self._in_flight.add(envelope)
                 self.sent += 1
-                await self._outgoing.send(EnvelopeOut(age, raw))
+                await self._transmit(envelope, age, raw)
+
+    def _rank(self, one: tuple[EnvelopeId, int, bytes]) -> tuple[int, int]:
+        """Return which goes first on slow media: the small, then what was begun, then by size."""
+        envelope, _, raw = one
+        begun = self._begun is not None and self._begun[0] == envelope
+        return (len(raw) > PIECE) - begun, len(raw)
+
+    async def _transmit(self, envelope: EnvelopeId, age: int, raw: bytes) -> None:
+        """Send one, however the medium wants it."""
+        if not self._slow:
+            await self._outgoing.send(EnvelopeOut(age, raw))
+        elif len(raw) == PIECE:
+            await self._outgoing.send_quietly(EnvelopeOut(age, raw))
+        else:
+            begun, self._begun = self._begun, None
+            start = begun[1] if begun is not None and begun[0] == envelope else 0
+            if start * PIECE >= len(raw):
+                start = 0  # it cannot be
+            for piece in cut(envelope, age, raw, start):
+                await self._outgoing.send_quietly(piece)
+
+    def go_on(self, envelope: EnvelopeId, pieces: int) -> None:
+        """The other side has so many pieces of an envelope from an earlier link; until the first
+        piece of another one."""
+        self._begun = envelope, pieces
 
     async def _next_answer(self) -> None:
         self._answered = trio.Event()
@@ -188,6 +256,23 @@ class Outgoing:
 
     def __init__(self, sending: "trio.MemorySendChannel[bytes | LinkMessage]") -> None:
         self._sending = sending
+        self._taken = trio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for the channel."""
+        return self._sending.statistics().current_buffer_used
+
+    def taken(self) -> None:
+        """The channel has taken something."""
+        self._taken.set()
+
+    async def send_quietly(self, item: LinkMessage) -> None:
+        """Queue a message once hardly anything waits."""
+        while self.waiting > FEW:
+            self._taken = trio.Event()
+            await self._taken.wait()
+        await self.send(item)
 
     async def send(self, item: bytes | LinkMessage) -> None:
         """Queue a message, or a frame that is sealed already; waits while the queue is full."""

@@ -74,6 +74,9 @@ MAX_IDS = 512
 MAX_IN_FLIGHT = 256
 """Envelopes sent on a link and not yet accepted."""
 
+PIECE = 4_096
+"""Bytes in one piece of an envelope on slow media; every envelope is some of them long."""
+
 MAX_ADDRESSES = 16
 MAX_ADDRESS = 256
 """Addresses a device tells a contact for one transport, and bytes in each."""

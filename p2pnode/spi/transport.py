@@ -26,7 +26,8 @@ class Traits:
     """What the node must know of a medium.
 
     mtu: bytes in a frame the medium carries at once; larger frames (up to `MAX_FRAME`) are the
-        channel's business to split and join. Under 2,048 the link uses small recognition pages.
+        channel's business to split and join. Under 2,048 the link uses small recognition pages
+        and, where frames stay in order, sends small envelopes first and large ones in pieces.
     reliable: every frame arrives or the channel ends.
     ordered: frames arrive in the order they were sent.
     metered: bytes cost money or battery.

@@ -32,7 +32,15 @@ from p2pnode.errors import (
     LocalError,
     PairingFailed,
 )
-from p2pnode.protocol import content, conversation, envelope, identity, names, primitives
+from p2pnode.protocol import (
+    content,
+    conversation,
+    envelope,
+    identity,
+    names,
+    pieces,
+    primitives,
+)
 from p2pnode.protocol.link import messages as link_messages
 from p2pnode.protocol.link import recognition
 from p2pnode.protocol.link.frames import seal_numbered
@@ -268,6 +276,24 @@ def _plain_messages() -> list[bytes]:
 
 def _messages() -> Prepared:
     return _plain_messages(), link_messages.decode_message_untrusted
+
+
+def _pieces() -> Prepared:
+    """A foreign message after some true pieces of an envelope; nothing else ever comes of them."""
+    body = bytes(range(256)) * 64
+    true = list(pieces.cut(envelope.envelope_id(body), 0, body))
+
+    def receive(raw: bytes) -> None:
+        place, told = chosen(raw)
+        held: pieces.Partial | None = None
+        for piece in true[: place % len(true)]:
+            held = pieces.joined_untrusted(held, piece)
+        message = link_messages.decode_message_untrusted(told)
+        if isinstance(message, link_messages.Piece):
+            held = pieces.joined_untrusted(held, message)
+            assert not pieces.whole_untrusted(held) or held.raw == body
+
+    return moments(*([link_messages.encode_message(piece)] for piece in true)), receive
 
 
 def _frames() -> Prepared:
@@ -703,6 +729,7 @@ TARGETS = [
     Target("content", _contents),
     Target("names.hint", _hints, allowed=(), most=2_000),
     Target("link.message", _messages),
+    Target("link.pieces", _pieces, most=5_000),
     Target("link.frame", _frames),
     Target("link.sealed", _sealed_frames, most=66_000),
     Target("link.page", _pages),

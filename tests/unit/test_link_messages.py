@@ -32,6 +32,10 @@ MESSAGES = [
     m.Credit(0xFFFF),
     m.CarryPass(b"p" * 32),
     m.AddressesKept(b"12345678"),
+    m.Piece(IDS[0], 0, 4, 0, b"p" * 4096),
+    m.Piece(IDS[0], 0xFFFF, 16, 15, b"p" * 4096),
+    m.Held(IDS[0], 1),
+    m.Held(IDS[0], 15),
     m.Delivered(((IDS[0], b"t" * 16),)),
     m.Delivered(((IDS[0], b"t" * 16),) * MAX_IDS),
 ]
@@ -66,6 +70,9 @@ def test_layouts_are_the_written_ones():
     assert m.encode_message(m.Delivered(pairs)) == b"".join(
         (b"\x11", IDS[1], b"t" * 16, IDS[2], b"u" * 16)
     )
+    piece = m.Piece(IDS[1], 258, 16, 3, b"p" * 4096)
+    assert m.encode_message(piece) == b"\x13" + IDS[1] + b"\x01\x02\x10\x03" + b"p" * 4096
+    assert m.encode_message(m.Held(IDS[1], 3)) == b"\x14" + IDS[1] + b"\x03"
 
 
 def test_hello_is_one_size_blank_or_full():
@@ -74,7 +81,7 @@ def test_hello_is_one_size_blank_or_full():
     assert len(blank) == len(m.encode_message(FULL)) == m.HELLO
 
 
-@pytest.mark.parametrize("kind", [0, 19, 255])
+@pytest.mark.parametrize("kind", [0, 21, 255])
 def test_unknown_kinds_are_left_for_later_versions(kind):
     assert m.decode_message_untrusted(bytes([kind]) + b"anything") == m.Unknown(kind)
 
@@ -90,6 +97,14 @@ REFUSED = {
     "credit cut short": (b"\x0f\1", "bad-credit"),
     "a pass too short": (b"\x10" + bytes(31), "bad-carry-pass"),
     "addresses kept, cut short": (b"\x12" + bytes(7), "bad-addresses-kept"),
+    "a piece too short": (b"\x13" + IDS[0] + b"\0\0\x04\0" + bytes(4095), "bad-piece-size"),
+    "a piece too long": (b"\x13" + IDS[0] + b"\0\0\x04\0" + bytes(4097), "bad-piece-size"),
+    "the fifth of four": (b"\x13" + IDS[0] + b"\0\0\x04\x04" + bytes(4096), "bad-piece"),
+    "a piece of no bucket": (b"\x13" + IDS[0] + b"\0\0\x05\0" + bytes(4096), "bad-piece"),
+    "the one piece of 4 KiB": (b"\x13" + IDS[0] + b"\0\0\x01\0" + bytes(4096), "bad-piece"),
+    "no piece held": (b"\x14" + IDS[0] + b"\0", "bad-held"),
+    "all pieces held": (b"\x14" + IDS[0] + b"\x10", "bad-held"),
+    "held cut short": (b"\x14" + IDS[0], "bad-held"),
     "nothing delivered": (b"\x11", "bad-delivered"),
     "half a pair": (b"\x11" + bytes(47), "bad-delivered"),
     "too much delivered": (b"\x11" + bytes(48 * (MAX_IDS + 1)), "bad-delivered"),
@@ -165,6 +180,13 @@ def test_foreign_bytes_are_refused_with_a_reason(raw, reason):
         m.Credit(0x10000),
         m.CarryPass(b"short"),
         m.AddressesKept(b"short"),
+        m.Piece(b"short", 0, 4, 0, bytes(4096)),
+        m.Piece(IDS[0], 0, 4, 4, bytes(4096)),
+        m.Piece(IDS[0], 0, 1, 0, bytes(4096)),
+        m.Piece(IDS[0], 0x10000, 4, 0, bytes(4096)),
+        m.Piece(IDS[0], 0, 4, 0, bytes(4095)),
+        m.Held(IDS[0], 0),
+        m.Held(IDS[0], 16),
         m.Delivered(()),
         m.Delivered(((b"short", b"t" * 16),)),
         m.Delivered(((IDS[0], b"short"),)),

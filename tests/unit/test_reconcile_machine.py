@@ -76,6 +76,20 @@ def test_each_way_finds_exactly_what_differs(common, mine, theirs, expected):
     assert all(len(piece) <= 16_384 for turn in turns for piece in turn)
 
 
+@pytest.mark.parametrize("differing", [0, 1, 10])
+def test_a_slow_medium_is_asked_little_first(differing):
+    """With 2,000 ids a side, what tells how much differs fits one small frame each way."""
+    initiator, responder = sides(made(0, 2_000), made(differing, 2_000 + differing))
+    run(initiator, responder)
+    check(initiator, responder)
+    assert sum(map(len, initiator.sent[0])) <= 64
+    assert sum(map(len, responder.sent[0])) <= 200
+    said = sum(
+        len(piece) for side in (initiator, responder) for turn in side.sent for piece in turn
+    )
+    assert said <= (100 if not differing else 900)
+
+
 @pytest.mark.parametrize("order", [list, reversed])
 def test_the_order_of_pieces_does_not_matter(order):
     initiator, responder = sides(made(0, 6_000), made(3_500, 9_500))

@@ -20,6 +20,7 @@ from p2pnode.protocol.limits import (
     MAX_PAIRING,
     MAX_STATEMENTS,
     MAX_TRANSPORTS,
+    PIECE,
 )
 from p2pnode.protocol.link.work import NONCE
 from p2pnode.protocol.primitives import digest
@@ -188,6 +189,24 @@ class AddressesKept(msgspec.Struct, frozen=True, gc=False):
     digest: bytes
 
 
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """A piece of an envelope over 4 KiB, with the envelope's id and age in whole hours: number
+    0 .. total - 1 of `total`."""
+
+    envelope: EnvelopeId
+    age: int
+    total: int
+    number: int
+    raw: bytes
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """The sender of this message has so many pieces of an envelope from an earlier link."""
+
+    envelope: EnvelopeId
+    pieces: int
+
+
 def addresses_digest(told: Addresses) -> bytes:
     """Return the 8 bytes by which addresses are acknowledged."""
     parts: list[bytes] = []
@@ -221,15 +240,22 @@ LinkMessage = (
     | CarryPass
     | Delivered
     | AddressesKept
+    | Piece
+    | Held
     | Unknown
 )
 
 PING, PONG, HELLO_KIND, ENVELOPE, OFFER, WANT, ACCEPTED = 1, 2, 3, 4, 5, 6, 7
 REFUSED, RECEIPTS, PAIRING, ADDRESSES, BYE, RECONCILE = 8, 9, 10, 11, 12, 13
-WORK, CREDIT, CARRY_PASS, DELIVERED, ADDRESSES_KEPT = 14, 15, 16, 17, 18
+WORK, CREDIT, CARRY_PASS, DELIVERED, ADDRESSES_KEPT, PIECE_KIND, HELD = 14, 15, 16, 17, 18, 19, 20
 
 _ENVELOPE = Struct(">BH")
 _HELLO = Struct(">BH")
+_PIECE = Struct(f">B{ID}sHBB")
+_HELD = Struct(f">B{ID}sB")
+TOTALS = tuple(size // PIECE for size in BUCKETS if size > PIECE)
+"""Pieces an envelope may have."""
+
 _ID_KINDS: dict[type, int] = {Offer: OFFER, Want: WANT, Accepted: ACCEPTED, Receipts: RECEIPTS}
 
 
@@ -275,6 +301,15 @@ def encode_message(message: LinkMessage) -> bytes:
             return bytes((ADDRESSES,)) + encode(message)
         case AddressesKept():
             return bytes((ADDRESSES_KEPT,)) + _exactly(message.digest, KEPT)
+        case Piece(envelope=id_, age=age, total=total, number=number):
+            if total not in TOTALS or not 0 <= number < total or not 0 <= age <= MAX_AGE:
+                raise ValueError("not a piece of an envelope")
+            head = _PIECE.pack(PIECE_KIND, _exactly(id_, ID), age, total, number)
+            return head + _exactly(message.raw, PIECE)
+        case Held(envelope=id_, pieces=pieces):
+            if not 1 <= pieces < max(TOTALS):
+                raise ValueError("not the beginning of an envelope")
+            return _HELD.pack(HELD, _exactly(id_, ID), pieces)
         case Bye():
             return bytes((BYE, message.code))
         case _:
@@ -390,6 +425,24 @@ def _kept_untrusted(raw: bytes) -> AddressesKept:
     return AddressesKept(raw[1:])
 
 
+def _piece_untrusted(raw: bytes) -> Piece:
+    if len(raw) != _PIECE.size + PIECE:
+        raise RemoteError("bad-piece-size")
+    _, id_, age, total, number = _PIECE.unpack_from(raw)
+    if total not in TOTALS or number >= total:
+        raise RemoteError("bad-piece")
+    return Piece(EnvelopeId(id_), age, total, number, raw[_PIECE.size :])
+
+
+def _held_untrusted(raw: bytes) -> Held:
+    if len(raw) != _HELD.size:
+        raise RemoteError("bad-held")
+    _, id_, pieces = _HELD.unpack(raw)
+    if not 1 <= pieces < max(TOTALS):
+        raise RemoteError("bad-held")
+    return Held(EnvelopeId(id_), pieces)
+
+
 def _bye_untrusted(raw: bytes) -> Bye:
     if len(raw) != 2:
         raise RemoteError("bad-bye")
@@ -414,4 +467,6 @@ _DECODE: dict[int, Callable[[bytes], LinkMessage]] = {
     CARRY_PASS: _pass_untrusted,
     DELIVERED: _delivered_untrusted,
     ADDRESSES_KEPT: _kept_untrusted,
+    PIECE_KIND: _piece_untrusted,
+    HELD: _held_untrusted,
 }

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from p2pnode.errors import P2PNodeError
 from p2pnode.spi.transport import Check
@@ -109,7 +109,9 @@ class Peripheral(ABC):
 
 
 class Air(ABC):
-    """Both roles of one adapter."""
+    """Both roles of one adapter. lacks: what is missing here for good, told with the state."""
+
+    lacks: ClassVar[str] = ""
 
     @abstractmethod
     async def open(self, tell: Tell) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import count
 
+from p2pnode.errors import TransportUnavailable
 from p2pnode.spi.transport import Check
 from p2pnode_ble.air import Air, AirDown, PathEnded, Peripheral, Tell
 from p2pnode_ble.central import Backend, Central
@@ -11,7 +12,8 @@ from p2pnode_ble.central import Backend, Central
 class DualAir(Air):
     """A peripheral and a central that share one numbering of paths.
 
-    backend: tells which bleak to use once the peripheral is open.
+    backend: tells which bleak to use once the peripheral is open. Where `lacks` says that there is
+    no peripheral role the central goes on without it.
     """
 
     def __init__(self, peripheral: Peripheral, backend: Callable[[], Backend]) -> None:
@@ -20,9 +22,13 @@ class DualAir(Air):
         self._central: Central | None = None
 
     async def open(self, tell: Tell) -> None:
-        """Switch on both roles. Raises TransportUnavailable and AirDown."""
+        """Switch on what roles there are. Raises TransportUnavailable and AirDown."""
         numbers = count()
-        await self._peripheral.open(tell, numbers)
+        try:
+            await self._peripheral.open(tell, numbers)
+        except TransportUnavailable:
+            if not self.lacks:
+                raise
         self._central = Central(self._backend(), tell, numbers, self._peripheral.serves)
 
     async def close(self) -> None:

@@ -13,8 +13,9 @@ from p2pnode.errors import RemoteError
 from p2pnode.spi.transport import MAX_FRAME
 from p2pnode_ble.wire import HEADER, WINDOW, Fragment, Kind, encode, nearest
 
-MAX_UNSENT = 65_536
-"""Bytes of whole frames that wait to be sent before `room` is gone."""
+MAX_UNSENT = 8_192
+"""Bytes of whole frames that wait to be sent before `room` is gone: enough to keep the air busy,
+and little for a new frame to be behind."""
 
 MAX_UNREAD = 65_536
 """Bytes of whole frames that wait to be taken before the other side gets no more credit."""

@@ -4,6 +4,7 @@ When Bluetooth is switched off, or BlueZ ends, everything over it ends too, and 
 `degraded`, until it can begin anew.
 """
 
+import platform
 from collections.abc import Callable
 
 import trio
@@ -28,7 +29,7 @@ FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 class BleTransport(Transport):
     """Bluetooth LE in both roles.
 
-    air: makes the radio to use, for tests; the default is BlueZ.
+    air: makes the radio to use, for tests; the default is BlueZ on Linux, bleak alone elsewhere.
     """
 
     name = "ble"
@@ -43,20 +44,25 @@ class BleTransport(Transport):
     ) -> None:
         super().__init__(settings)
         self._wanted = settings
-        self._air = air or self._bluez
+        self._air = air or self._native
         self._times = times or Times()
         self._radio: Radio | None = None
 
-    def _bluez(self) -> Air:
+    def _native(self) -> Air:
         try:
-            from p2pnode_ble.bluez import BluezAir
+            if platform.system() == "Linux":
+                from p2pnode_ble.bluez import BluezAir
+
+                return BluezAir(self._wanted.adapter)
+            from p2pnode_ble.central_only import CentralAir
+
+            return CentralAir()
         except ImportError as failure:
             raise TransportUnavailable(
                 "Bluetooth cannot be used",
                 why="bleak or dbus-fast is not installed",
                 hint='Install it: pip install "p2pnode[ble]"',
             ) from failure
-        return BluezAir(self._wanted.adapter)
 
     # The medium ---------------------------------------------------------------------------------
 
@@ -103,12 +109,13 @@ class BleTransport(Transport):
         retry = FIRST_RETRY
         worked = False
         while True:
-            radio = Radio(self._air(), bridge, host, self._wanted, self._times, accept)
+            air = self._air()
+            radio = Radio(air, bridge, host, self._wanted, self._times, accept)
 
-            def ready(radio: Radio = radio) -> None:
+            def ready(radio: Radio = radio, lacks: str = air.lacks) -> None:
                 nonlocal retry, worked
                 retry, worked, self._radio = FIRST_RETRY, True, radio
-                host.report("up")
+                host.report("up", lacks)
                 started()
 
             try:

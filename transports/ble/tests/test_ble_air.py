@@ -1,22 +1,27 @@
 """The Bluetooth LE transport on virtual controllers, through the real bleak."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 import pytest
 import trio
 from p2pnode_ble.air import SERVICE
+from p2pnode_ble.central_only import LACKS, CentralAir
 from p2pnode_ble.channel import BleChannel
 from p2pnode_ble.path import Path
 from p2pnode_ble.pipe import Times
 from p2pnode_ble.settings import BleSettings
+from p2pnode_ble.transport import BleTransport
 from p2pnode_ble.wire import WINDOW, Fragment, Kind, encode
 
 from p2pnode.errors import ChannelClosed
 from p2pnode.spi.testing import Pair, RecordingHost, check_transport
 from p2pnode.spi.transport import Address, Channel, Transport
-from transports.ble.tests.ble_air import VirtualAir
+from transports.ble.tests.ble_air import InProcess, VirtualAir
+from transports.ble.tests.ble_virtual import VirtualBackend, VirtualPeripheral
 
 NOWHERE = Address(b"C0:FF:EE:C0:FF:EE")
 
@@ -133,6 +138,22 @@ async def test_two_hundred_frames_each_way():
         assert got == frames
 
 
+async def test_what_is_lost_on_the_way_is_made_up_for():
+    """A stack that drops one in thirty of what nobody acknowledges, and of the advertisements."""
+    air = VirtualAir(seed=9)
+    one, two = air.transport(times=QUICK), air.transport(times=QUICK)
+    async with running(one, two) as hosts:
+        air.loss = 1 / 30
+        near, far = await dialled(one, hosts)
+        frames = [os.urandom(4_096) for _ in range(20)]
+        async with trio.open_nursery() as nursery:
+            for frame in frames:
+                nursery.start_soon(near.send, frame)
+            got = [await far.receive() for _ in frames]
+        assert sorted(got) == sorted(frames)
+        assert air.lost > 0
+
+
 async def test_both_sides_use_one_connection():
     """A dial goes over the connection the other side has made: it would be the same one below."""
     air = VirtualAir()
@@ -167,6 +188,40 @@ async def test_several_centrals_hear_only_what_is_theirs():
             for number, (near, _) in enumerate(pairs):
                 got = [await near.receive() for _ in range(30)]
                 assert sorted(got) == [bytes((number, frame)) * 700 for frame in range(30)]
+
+
+async def test_one_peers_backlog_starves_nobody():
+    """A node with much for one peer serves the other all the while: its frames, written one after
+    the other and each answered, are through long before."""
+    air = VirtualAir(seed=5)
+    nodes = [air.transport() for _ in range(3)]
+    air.deaf.add(frozenset((1, 2)))
+    async with running(*nodes) as hosts:
+        pairs = [await dialled(nodes[one], hosts, near=one, far=0) for one in (1, 2)]
+        backlog, arrived = 24, 0
+
+        async def much(near: Channel, far: Channel) -> None:
+            nonlocal arrived
+            async with trio.open_nursery() as nursery:
+                for _ in range(backlog):
+                    nursery.start_soon(far.send, bytes(16_000))
+                while arrived < backlog:
+                    await near.receive()
+                    arrived += 1
+
+        async def little(near: Channel, far: Channel, done: list[int]) -> None:
+            for _ in range(5):
+                await near.send(b"may I?")
+                await far.receive()
+                await far.send(b"you may")
+                await near.receive()
+            done.append(arrived)
+
+        done: list[int] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(much, *pairs[0])
+            nursery.start_soon(little, *pairs[1], done)
+        assert max(done) < backlog // 2
 
 
 # Ends --------------------------------------------------------------------------------------------
@@ -205,6 +260,101 @@ async def test_a_radio_that_is_switched_off_comes_back():
         near, far = await dialled(two, hosts, near=1, far=0)
         await near.send(b"hello again")
         assert await far.receive() == b"hello again"
+
+
+async def test_faults_leave_no_task_behind(monkeypatch):
+    """A path that broke in the middle of a frame, a radio that failed, a peer that fell silent: the
+    tasks there are afterwards are those there were before."""
+    monkeypatch.setattr("p2pnode_ble.path.IDLE", 0.5)
+    air = VirtualAir(seed=11)
+    one, two = air.transport(times=QUICK), air.transport(times=QUICK)
+    async with running(one, two) as hosts:
+        bridge = one._radio._bridge
+
+        async def living() -> tuple[int, int]:
+            """Return the tasks of trio and of asyncio once all paths are gone."""
+            while any(node._radio is None or node._radio._paths for node in (one, two)):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            await bridge.run(asyncio.sleep, 0.1)
+            there = len(await bridge.run(all_tasks))
+            return trio.lowlevel.current_statistics().tasks_living, there
+
+        await hosts[0].until(lambda host: bool(host.met))
+        before = await living()
+        for fault in range(3):
+            near = await one.dial(list(hosts[0].met)[-1])
+            far = await hosts[1].arrivals.receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ended, near)
+                nursery.start_soon(ended, far)
+                await near.send(os.urandom(60_000))
+                if fault == 0:
+                    await bridge.run(calling, air.part, 0, 1)
+                    air.deaf.clear()
+                elif fault == 1:
+                    air.radios[-1].peripheral.fail("Bluetooth is switched off")
+                    met = len(hosts[0].met)
+                    await hosts[0].until(lambda host: len(host.met) > met)  # noqa: B023
+                else:
+                    air.dead.add(1)
+            air.dead.clear()
+            assert await living() == before, fault
+
+
+async def all_tasks() -> set[asyncio.Task]:
+    return asyncio.all_tasks()
+
+
+async def calling(function: Callable[..., None], *args: object) -> None:
+    """Call a plain function in the asyncio thread."""
+    function(*args)
+
+
+async def ended(channel: Channel) -> None:
+    """Read until the channel ends."""
+    with suppress(ChannelClosed):
+        while True:
+            await channel.receive()
+
+
+class LoneRadio(CentralAir):
+    """A virtual controller of which only the central role is used."""
+
+    def __init__(self, air: VirtualAir, number: int) -> None:
+        controller = InProcess(air, number)
+        self.host = VirtualPeripheral(controller)
+        super().__init__(lambda: VirtualBackend(controller, self.host.device))
+
+    async def open(self, tell) -> None:
+        await self.host.open(lambda _: None, count())
+        await super().open(tell)
+
+    async def close(self) -> None:
+        await super().close()
+        await self.host.close()
+
+
+async def test_one_role_is_enough_to_meet_who_has_both():
+    """As on systems where there is no peripheral role: it finds others, and is not found."""
+    air = VirtualAir()
+    both = air.transport()
+    lone = BleTransport(BleSettings(power="always"), air=lambda: LoneRadio(air, 7))
+    async with running(lone, both) as hosts:
+        assert hosts[0].reports[-1] == ("up", LACKS)
+        near, far = await dialled(lone, hosts)
+        for one, other in ((near, far), (far, near)):
+            await one.send(b"both ways")
+            assert await other.receive() == b"both ways"
+        assert hosts[1].met == {}
+        assert {number for number, _, _ in air.advertised} == {0}, "it says nothing"
+    found = {check.name: check for check in await lone.diagnose()}
+    assert found["peripheral"].result == "warn"
+    assert "no peripheral role" in found["peripheral"].detail
+
+
+async def test_another_system_has_the_central_role(monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    assert isinstance(BleTransport(BleSettings())._air(), CentralAir)
 
 
 async def test_links_are_limited():

@@ -1,5 +1,6 @@
-"""Random fragments by the hundred thousand: nothing but RemoteError, bounded memory, and the honest
-peer on the same line is served all the while. BLE_FUZZ_FRAGMENTS sets how many there are."""
+"""Random fragments by the hundred thousand, from several peers in turn: nothing but RemoteError,
+bounded memory, and an honest peer, even on the same line as the fuzzer, is served all the while.
+BLE_FUZZ_FRAGMENTS sets how many there are."""
 
 import os
 from random import Random
@@ -13,6 +14,9 @@ from p2pnode.spi.transport import MAX_FRAME
 from transports.ble.tests.ble_medium import TIMES, Medium, taken
 
 FRAGMENTS = int(os.environ.get("BLE_FUZZ_FRAGMENTS", "100000"))
+
+OTHERS = 3
+"""Further peers, each with a connection of its own, that say nothing sensible."""
 
 PLAUSIBLE = range(20, 30)
 """Channels the fuzzer plays with; the honest one has another."""
@@ -53,11 +57,23 @@ def test_random_fragments_break_nothing():
     medium = Medium()
     near, far = medium.open()
     line = medium.ends[1]
+    others = [Line(None, times=TIMES) for _ in range(OTHERS)]
     seen: list[bytes] = []
     refused = honest = 0
     bound = MAX_CHANNELS * (MAX_UNREAD + MAX_FRAME + 2 * WINDOW * MAX_FRAGMENT)
     for step in range(FRAGMENTS):
         raw = raw_fragment(random, seen)
+        if step % 2:  # from another peer
+            other = random.choice(others)
+            try:
+                opened = other.receive_untrusted(decode_untrusted(raw), medium.now)
+            except RemoteError:
+                refused += 1
+                continue
+            while other.outgoing(medium.now, MAX_FRAGMENT) is not None:
+                pass
+            assert opened is None or len(other.pipes) <= MAX_CHANNELS
+            continue
         if raw[:4] == b"line" and raw[4:6] == bytes(2):
             raw = raw[:5] + b"\x14" + raw[6:]  # the honest peer's own channel is not the fuzzer's
         elif raw[:4] != b"line" and raw[6:7] == bytes((Kind.OPEN,)):
@@ -70,7 +86,7 @@ def test_random_fragments_break_nothing():
             refused += 1
         if step // 100 == honest:
             assert len(line._refusals) <= MAX_REFUSALS
-            assert held(line) <= bound
+            assert all(held(one) <= bound for one in (line, *others))
             assert len(line.pipes) <= MAX_CHANNELS
             frame = step.to_bytes(4, "big") * 250
             near.put(frame)

@@ -227,6 +227,53 @@ async def test_nobody_answers(autojump_clock):
         assert air.connecting == 1
 
 
+class Steps(trio.abc.Instrument):
+    """Counts how often any task ran."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.taken += 1
+
+
+async def test_nothing_spins_while_others_are_gone(autojump_clock):
+    """An hour of peers that do not answer, fall silent with half a frame under way, or connect and
+    say nothing: tasks run when something is due, not all the time."""
+    async with radio(power="balanced", max_links=5) as (one, air, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer, air)
+            air.tell(Sighted("falls silent"))
+            await trio.testing.wait_all_tasks_blocked()
+            channel = await one.dial(Address(b"falls silent"))
+            await channel.send(bytes(60_000))
+            nursery.cancel_scope.cancel()
+        for number in range(3):
+            air.tell(Joined(number, f"silent {number}"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(one._paths) == 4
+        air.answers = False
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(unanswered, one, air, f"gone {number}")
+            await trio.sleep(3_600)
+        trio.lowlevel.remove_instrument(steps)
+        assert one._paths == {}
+        calls = len(air.scans) + len(air.epochs) + len(air.dropped) + len(air.sent) + air.connecting
+        assert 300 < calls < 600
+        assert steps.taken < 10 * calls
+
+
+async def unanswered(one: Radio, air: StubAir, name: str) -> None:
+    """Dial somebody who is seen and does not answer."""
+    air.tell(Sighted(name))
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(ChannelClosed):
+        await one.dial(Address(name.encode()))
+
+
 @pytest.mark.parametrize("by_event", [True, False])
 async def test_a_radio_that_fails_ends_and_says_why(autojump_clock, by_event):
     air, host = StubAir(), RecordingHost()
