@@ -17,7 +17,7 @@ from p2pnode.service.machine import Owner, create_machine_home
 from p2pnode.store import keys
 
 WORST = 2.0
-"""Exposure that `systemd-analyze security` may find; 1.5 was measured with systemd 252."""
+"""Exposure that `systemd-analyze security` may find; 1.4 was measured with systemd 252."""
 
 CHEAP = keys.Cost(1, 8 * 1024 * 1024)
 
