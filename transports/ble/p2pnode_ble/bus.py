@@ -33,6 +33,10 @@ _ABSENT = (
 )
 
 
+_KEPT = ("Connected", "Paired", "Bonded", "Trusted")
+"""Properties of a device, any of which keeps us from removing it."""
+
+
 class BluezError(P2PNodeError):
     """BlueZ, or the bus, has answered with an error; `name` is the error's D-Bus name."""
 
@@ -137,6 +141,17 @@ async def adapters(bus: MessageBus) -> list[Adapter]:
             plain = {name: value.value for name, value in interfaces[ADAPTER].items()}
             found.append(Adapter(path, plain, frozenset(interfaces)))
     return found
+
+
+async def remove(bus: MessageBus, adapter: Adapter, device: str) -> None:
+    """Remove a device by its D-Bus path, with all that BlueZ has on disk about it.
+
+    One that is connected stays, and so does one the person has paired or trusted. Raises AirDown
+    and BluezError.
+    """
+    (known,) = await call(bus, device, PROPERTIES, "GetAll", "s", [DEVICE])
+    if not any(name in known and known[name].value for name in _KEPT):
+        await call(bus, adapter.path, ADAPTER, "RemoveDevice", "o", [device])
 
 
 def chosen(found: Sequence[Adapter], wanted: str) -> Adapter:
