@@ -3,6 +3,8 @@
 # make fuzz   foreign bytes against every parser, for minutes: FUZZ_SECONDS=600 make fuzz
 # make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
 # make month  thirty virtual days of a node nobody looks after (some minutes)
+# make test-bluez   Bluetooth LE on a real bluetoothd in an emulated machine, for minutes; one scene
+#             twenty times: make test-bluez BLUEZ="both-dial=20" (transports/ble/README.md)
 # The first two make their own environment from requirements.lock; as root with apt they install what
 # the system lacks, otherwise they say what is missing.
 
@@ -11,7 +13,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz soak month clean system
+.PHONY: demo test lint bench fuzz soak month test-bluez clean system
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -39,6 +41,9 @@ soak: .venv/ready
 
 month: .venv/ready
 	$(BIN)/python -m tests.simulation.month --days 30 $(if $(SEED),--seed $(SEED))
+
+test-bluez: .venv/ready
+	nice -n 5 $(BIN)/python -m transports.ble.tests.bluez $(BLUEZ)
 
 bench: .venv/ready
 	@$(BIN)/python -m bench

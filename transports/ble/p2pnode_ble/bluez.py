@@ -1,7 +1,6 @@
 """The air through BlueZ: bleak as central, our own D-Bus objects as peripheral."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bleak import BleakClient, BleakScanner
@@ -9,7 +8,7 @@ from dbus_fast.aio import MessageBus
 
 from p2pnode.spi.transport import Check
 from p2pnode_ble.air import SERVICE, AirDown
-from p2pnode_ble.bus import Adapter, BluezError, remove
+from p2pnode_ble.bus import Adapter, forget, knows
 from p2pnode_ble.central import Backend
 from p2pnode_ble.diagnosis import diagnose
 from p2pnode_ble.dual import DualAir
@@ -39,10 +38,13 @@ class BluezBackend(Backend):
         """Return a client for a device that was found."""
         return BleakClient(device, gone, timeout=PATIENCE, bluez={"adapter": self._adapter.name})
 
+    async def knows(self, device: "BLEDevice") -> bool:
+        """Tell whether BlueZ has not dropped a device, by itself or because we asked it to."""
+        return await knows(self._bus, device.details["path"])
+
     async def forget(self, device: "BLEDevice") -> None:
         """Remove a device nobody is connected to, unless the person has paired or trusted it."""
-        with suppress(AirDown, BluezError):  # it is gone, then
-            await remove(self._bus, self._adapter, device.details["path"])
+        await forget(self._bus, self._adapter, device.details["path"])
 
 
 class BluezAir(DualAir):

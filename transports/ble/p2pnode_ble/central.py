@@ -65,6 +65,10 @@ class Backend(Protocol):
         """Return a client for a device that was found. It must not give up by itself."""
         ...
 
+    async def knows(self, device: "BLEDevice") -> bool:
+        """Tell whether the stack still knows a device that it found once."""
+        return True
+
     async def forget(self, device: "BLEDevice") -> None:
         """Let the stack forget whom nobody is connected to; never raises.
 
@@ -104,6 +108,7 @@ class Central:
         self._seen = asyncio.Event()
         self._paths: dict[int, _Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._left: dict[str, asyncio.Task[None]] = {}
 
     async def scan(self, wanted: bool) -> None:
         """Begin or stop to look for others. Raises AirDown."""
@@ -199,13 +204,16 @@ class Central:
         """Return what the stack knows an address by; look for it where that was forgotten."""
         try:
             async with asyncio.timeout(SEEK_TIME):
-                while address not in self._sighted:
+                while True:
+                    known, _ = self._sighted.get(address, (None, 0.0))
+                    if known is not None and await self._backend.knows(known):
+                        return known
+                    self._sighted.pop(address, None)
                     self._seen.clear()
                     await self._look()
                     await self._seen.wait()
         except (AirDown, TimeoutError) as failure:
             raise PathEnded from failure
-        return self._sighted[address][0]
 
     async def _reach(self, device: "BLEDevice") -> int:
         path = next(self._numbers)
@@ -213,7 +221,7 @@ class Central:
         def gone(client: "BleakClient") -> None:
             if self._paths.pop(path, None) is not None:
                 self._tell(Ended(path))
-            self._keep(self._leave(client, device))  # it still holds a connection to the bus
+            self._keep(self._let_go(client, device))
 
         def notified(_: "BleakGATTCharacteristic", raw: bytearray) -> None:
             self._tell(Arrived(path, bytes(raw)))
@@ -246,18 +254,27 @@ class Central:
         Giving up then would end what is one connection underneath. So bleak is left to itself: it
         ends, one way or the other, with that connection.
         """
+        if self._serves(address):
+            raise Overtaken
+        await self._give_up(self._left.get(address))
         connecting = self._keep(client.connect())
         try:
             while not connecting.done():
                 if self._serves(address):
+                    self._left[address] = connecting
                     raise Overtaken
                 await asyncio.wait({connecting}, timeout=GLANCE)
         except asyncio.CancelledError:
             if not self._serves(address):
-                connecting.cancel()
-                await asyncio.wait({connecting}, timeout=DROP_TIME)
+                await self._give_up(connecting)
             raise
         connecting.result()
+
+    async def _give_up(self, connecting: asyncio.Task[None] | None) -> None:
+        """End an attempt to connect, if it goes on."""
+        if connecting is not None and not connecting.done():
+            connecting.cancel()
+            await asyncio.wait({connecting}, timeout=DROP_TIME)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something to its end, whatever that is."""
@@ -268,13 +285,17 @@ class Central:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._left = {address: left for address, left in self._left.items() if left is not task}
         if not task.cancelled():
             task.exception()  # who waits for it has seen it; else it does not matter
 
     async def _leave(self, client: "BleakClient", device: "BLEDevice") -> None:
-        """Disconnect, and be forgotten, unless the other side uses the same connection."""
-        if self._serves(device.address):
-            return
+        """Disconnect, unless the other side uses the same connection."""
+        if not self._serves(device.address):
+            await self._let_go(client, device)
+
+    async def _let_go(self, client: "BleakClient", device: "BLEDevice") -> None:
+        """Disconnect, or release what a client holds after its end; then be forgotten."""
         self._sighted.pop(device.address, None)
         with suppress(Exception):  # whatever a foreign library fails with: it is gone, then
             async with asyncio.timeout(DROP_TIME):

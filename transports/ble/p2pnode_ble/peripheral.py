@@ -39,6 +39,8 @@ from p2pnode_ble.bus import (
     call,
     chosen,
     connect,
+    forget,
+    forget_all,
     leave,
     unavailable,
 )
@@ -92,6 +94,7 @@ class BluezPeripheral(Peripheral):
         self._adverts = count()
         self._by_device: dict[str, _Central] = {}
         self._by_path: dict[int, _Central] = {}
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     async def open(self, tell: Tell, numbers: "count[int]") -> None:
         """Connect to BlueZ and register the service. Raises TransportUnavailable and AirDown."""
@@ -100,6 +103,7 @@ class BluezPeripheral(Peripheral):
         self.adapter = adapter = chosen(await adapters(bus), self._wanted)
         if not adapter.powered:
             raise AirDown("Bluetooth is switched off")
+        await forget_all(bus, adapter)
         self._tx = Characteristic(TX, None)
         self._watching = asyncio.create_task(self._watch(bus))
         bus.add_message_handler(self._signalled)
@@ -172,13 +176,14 @@ class BluezPeripheral(Peripheral):
             with suppress(Exception):  # it is gone, then
                 async with asyncio.timeout(GOODBYE_TIME):
                     await call(self.bus, central.device, DEVICE, "Disconnect")
+                    await self._forget(central.device)
 
     async def close(self) -> None:
         """Unregister everything and leave the bus; never raises."""
         bus, adapter = self.bus, self.adapter
         if bus is None:
             return
-        await asyncio.gather(*(self.drop(path) for path in list(self._by_path)))
+        await asyncio.gather(*(self.drop(path) for path in list(self._by_path)), *self._forgetting)
         with suppress(Exception):  # what is gone needs no goodbye
             async with asyncio.timeout(GOODBYE_TIME):
                 await self._silence()
@@ -188,6 +193,10 @@ class BluezPeripheral(Peripheral):
         await leave(bus)
         if self._watching is not None:
             self._watching.cancel()
+
+    async def _forget(self, device: str) -> None:
+        if self.bus is not None and self.adapter is not None:
+            await forget(self.bus, self.adapter, device)
 
     async def _watch(self, bus: MessageBus) -> None:
         """Tell when the bus itself is gone."""
@@ -236,6 +245,9 @@ class BluezPeripheral(Peripheral):
             if interface == DEVICE and central is not None and _is_false(changed, "Connected"):
                 del self._by_device[message.path], self._by_path[central.path]
                 self._tell(Ended(central.path))
+                task = asyncio.create_task(self._forget(message.path))
+                self._forgetting.add(task)
+                task.add_done_callback(self._forgetting.discard)
             ours = self.adapter is not None and message.path == self.adapter.path
             if interface == ADAPTER and ours and _is_false(changed, "Powered"):
                 self._tell(Down("Bluetooth is switched off"))

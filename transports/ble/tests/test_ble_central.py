@@ -24,6 +24,7 @@ class Stack:
         self.answers, self.called, self.let_go = (asyncio.Event() for _ in range(3))
         self.has_service = True
         self.forgotten = False
+        self.remembers = True
         self.central = Central(self, self.told.append, count(), lambda _: self.served)
         self.gone = None
 
@@ -34,6 +35,9 @@ class Stack:
         client = Client(self)
         self.gone = lambda: gone(client)
         return client
+
+    async def knows(self, device) -> bool:
+        return self.remembers
 
     async def forget(self, device) -> None:
         self.asked.append(f"forget {device.address}")
@@ -114,6 +118,27 @@ async def test_who_was_faster_keeps_the_connection():
     await played(scene)
 
 
+async def test_an_attempt_left_alone_is_ended_before_the_next():
+    async def scene(stack) -> None:
+        connecting = asyncio.create_task(stack.central.connect(ADDRESS))
+        await stack.called.wait()
+        stack.served = True
+        with pytest.raises(Overtaken):
+            await connecting
+        with pytest.raises(Overtaken):
+            await stack.central.connect(ADDRESS)
+        assert stack.asked.count("connect") == 1, "there is a connection"
+        stack.served = False
+        stack.called.clear()
+        again = asyncio.create_task(stack.central.connect(ADDRESS))
+        await stack.called.wait()
+        assert stack.asked[-2:] == ["disconnect", "connect"]
+        stack.answers.set()
+        assert stack.central.size(await again) == 200
+
+    await played(scene)
+
+
 async def test_an_attempt_that_comes_to_nothing_is_ended(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_TIME", 0.01)
     monkeypatch.setattr(module, "GLANCE", 0.01)
@@ -148,6 +173,24 @@ async def test_who_was_forgotten_is_looked_for_even_while_it_rests():
     async def scene(stack) -> None:
         stack.answers.set()
         await stack.central.drop(await stack.central.connect(ADDRESS))
+        await stack.central.scan(False)
+        stack.asked.clear()
+        await stack.central.connect(ADDRESS)
+        assert stack.asked == ["scan", "rest", "connect"]
+
+    await played(scene)
+
+
+async def test_who_was_dropped_behind_our_back_is_looked_for():
+    async def scene(stack) -> None:
+        stack.answers.set()
+        stack.remembers = False
+
+        def found(device, advertisement) -> None:
+            stack.remembers = True
+            real(device, advertisement)
+
+        real, stack.central._found = stack.central._found, found
         await stack.central.scan(False)
         stack.asked.clear()
         await stack.central.connect(ADDRESS)

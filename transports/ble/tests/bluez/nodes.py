@@ -12,7 +12,7 @@ from p2pnode_ble.transport import BleTransport
 
 from p2pnode.errors import ChannelClosed
 from p2pnode.spi.testing import RecordingHost
-from p2pnode.spi.transport import Channel
+from p2pnode.spi.transport import Channel, TransportState
 
 ADAPTERS = ("hci0", "hci1")
 
@@ -33,13 +33,27 @@ def say(text: str) -> None:
 BEGAN = time.monotonic()
 
 
+class TalkingHost(RecordingHost):
+    """Prints when a transport does not work."""
+
+    def __init__(self, adapter: str) -> None:
+        super().__init__()
+        self._adapter = adapter
+
+    def report(self, state: TransportState, detail: str = "") -> None:
+        """Remember a state."""
+        super().report(state, detail)
+        if state == "degraded":
+            say(f"{self._adapter}: {detail}")
+
+
 class Node:
     """A transport on one adapter, and the host it runs for."""
 
     def __init__(self, adapter: str) -> None:
         self.adapter = adapter
         self.transport = BleTransport(BleSettings(power="always", adapter=adapter))
-        self.host = RecordingHost()
+        self.host = TalkingHost(adapter)
 
     @property
     def paths(self) -> int:
