@@ -63,6 +63,9 @@ QUIET = 10.0
 OVERTAKEN_TIME = 5.0
 """Seconds in which somebody who connected to us while we tried opens a channel."""
 
+TRIES, TRY_AGAIN = 4, 5.0
+"""How often, and every how many seconds, a controller that refuses something is asked."""
+
 CLOSE_TIME = 20.0
 """Seconds that taking everything back may take."""
 
@@ -152,27 +155,44 @@ class Radio:
 
     async def _advertise(self) -> None:
         """Begin anew from time to time: nothing on the air outlives an epoch but the service."""
-        try:
-            await trio.sleep(FIRST_EPOCH)
-            while True:
-                await self._ask(self._air.advertise)
-                await trio.sleep(_random.uniform(*EPOCH))
-        except AirDown as failure:
-            self._fail(failure)
+        await trio.sleep(FIRST_EPOCH)
+        while True:
+            if not await self._insist(self._air.advertise):
+                break
+            await trio.sleep(_random.uniform(*EPOCH))
 
     async def _look(self) -> None:
         looking, resting = SCANS[self._settings.power]
-        try:
-            while True:
-                await self._ask(self._air.scan, True)
-                await trio.sleep(looking)
-                self._forget(FORGET * (looking + resting) + 60.0)
-                # Even without a rest it begins anew: BlueZ tells of who stays, at the same
-                # strength, only once.
-                await self._ask(self._air.scan, False)
-                await trio.sleep(resting * _random.uniform(0.75, 1.25))
-        except AirDown as failure:
-            self._fail(failure)
+        while await self._insist(self._air.scan, True):
+            await trio.sleep(looking)
+            self._forget(FORGET * (looking + resting) + 60.0)
+            # Even without a rest it begins anew: BlueZ tells of who stays, at the same strength,
+            # only once.
+            if not await self._insist(self._air.scan, False):
+                break
+            await trio.sleep(resting * _random.uniform(0.75, 1.25))
+
+    async def _insist(
+        self,
+        function: Callable[Arguments, Awaitable[None]],
+        *args: Arguments.args,
+        **settings: Arguments.kwargs,
+    ) -> bool:
+        """Call the air until it obeys; when it does not the radio fails, and False is returned.
+
+        A busy controller refuses things. That alone is no reason to end all connections.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                await self._ask(function, *args, **settings)
+            except AirDown as failure:
+                if not left:
+                    self._fail(failure)
+                    break
+                await trio.sleep(TRY_AGAIN)
+            else:
+                return True
+        return False
 
     def _forget(self, age: float) -> None:
         """Drop addresses that were not seen for that many seconds."""

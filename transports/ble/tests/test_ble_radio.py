@@ -19,7 +19,7 @@ from p2pnode_ble.air import (
 )
 from p2pnode_ble.line import Line
 from p2pnode_ble.pipe import Times
-from p2pnode_ble.radio import EPOCH, FIRST_EPOCH, MAX_KNOWN, OWN_SHARE, Radio
+from p2pnode_ble.radio import EPOCH, FIRST_EPOCH, MAX_KNOWN, OWN_SHARE, TRIES, TRY_AGAIN, Radio
 from p2pnode_ble.settings import BleSettings
 from p2pnode_ble.wire import decode_untrusted
 
@@ -50,6 +50,8 @@ class StubAir(Air):
         self.closed = True
 
     async def advertise(self) -> None:
+        if self.broken:
+            raise AirDown("the adapter takes no advertisement")
         self.epochs.append(trio.current_time())
 
     async def scan(self, wanted) -> None:
@@ -280,6 +282,24 @@ async def test_nobody_answers(autojump_clock):
         with pytest.raises(ChannelClosed):
             await one.dial(Address(b"nobody"))
         assert air.connecting == 1
+
+
+async def test_a_busy_controller_costs_no_connection(autojump_clock):
+    """It may refuse to advertise or to scan for a while."""
+    async with radio(power="always") as (one, air, _), trio.open_nursery() as nursery:
+        nursery.start_soon(answer, air)
+        air.tell(Sighted("somebody"))
+        await trio.testing.wait_all_tasks_blocked()
+        channel = await one.dial(Address(b"somebody"))
+        for _ in range(20):
+            air.broken = True
+            await trio.sleep(TRY_AGAIN * (TRIES - 2))
+            air.broken = False
+            await trio.sleep(40)
+        assert not channel.pipe.ended
+        assert air.scans[-1][0] > trio.current_time() - 60
+        assert len(air.epochs) > 1
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("by_event", [True, False])

@@ -23,7 +23,7 @@ UNDER_WAY = 20
 IDLE = 20.0
 """Seconds over which a daemon with nothing to do is watched."""
 
-daemons.PATIENCE = 240.0  # an emulated machine is slow
+daemons.PATIENCE = 600.0  # an emulated machine is slow
 
 CONFIG = """[transports]
 lan = false
