@@ -16,8 +16,6 @@ from tests.daemons import Daemon, delivered, homes, pair, texts
 from transports.ble.tests.bluez.dialling import powered
 from transports.ble.tests.bluez.nodes import ADAPTERS, say
 
-EACH_WAY = 100
-BACKLOG = 200
 ONE_BY_ONE = 10
 UNDER_WAY = 20
 IDLE = 20.0
@@ -76,8 +74,10 @@ def worked(daemon: Daemon) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def show() -> None:
-    """Pair, write to each other, make up for an absence."""
+def show(each_way: int) -> None:
+    """Pair, write to each other, make up for an absence; its backlog is twice as long."""
+    both = list(range(each_way))
+    backlog = list(range(each_way, 3 * each_way))
     with two_daemons() as (ana, bo):
         took = []
         for number in range(ONE_BY_ONE):
@@ -86,16 +86,15 @@ def show() -> None:
             took.append(time.monotonic() - began)
         say(f"one by one: delivered after {median(took) * 1000:.0f} ms (median)")
         began = time.monotonic()
-        told = [*range(ONE_BY_ONE, EACH_WAY)]
-        there, back = write(ana, "bo", told), write(bo, "ana", range(EACH_WAY))
+        there, back = write(ana, "bo", both[ONE_BY_ONE:]), write(bo, "ana", both)
         waited(began, "both ways", (ana, there), (bo, back))
-        assert numbers(bo, "ana") == numbers(ana, "bo") == list(range(EACH_WAY))
+        assert numbers(bo, "ana") == numbers(ana, "bo") == both
         assert bo.end() == 0
-        backlog = write(ana, "bo", range(EACH_WAY, EACH_WAY + BACKLOG))
+        missed = write(ana, "bo", backlog)
         bo.start()
         began = time.monotonic()
-        waited(began, "of a backlog, from the other's start", (ana, backlog))
-        assert numbers(bo, "ana") == list(range(EACH_WAY + BACKLOG))
+        waited(began, "of a backlog, from the other's start", (ana, missed))
+        assert numbers(bo, "ana") == [*both, *backlog]
         assert bo.end() == ana.end() == 0
 
 
@@ -124,9 +123,9 @@ def faults() -> None:
         assert bo.end() == ana.end() == 0
 
 
-async def two_daemons_talk(_: int) -> None:
+async def two_daemons_talk(each_way: int) -> None:
     """Show that daemons with Bluetooth alone do what daemons do."""
-    await trio.to_thread.run_sync(show)
+    await trio.to_thread.run_sync(show, max(each_way, ONE_BY_ONE + 1))
 
 
 async def two_daemons_suffer(_: int) -> None:
