@@ -7,9 +7,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import trio
+from dbus_fast import Variant
+from p2pnode_ble.bus import ADAPTER, BLUEZ, PROPERTIES, call, connect, leave
+from p2pnode_ble.peripheral import BUS, BUS_PATH
 
+from p2pnode.spi.bridge import open_bridge
 from p2pnode.spi.transport import Channel
 from transports.ble.tests.bluez.nodes import (
     ADAPTERS,
@@ -168,10 +173,33 @@ async def broken(times: int, what: str, do: Callable[[], Awaitable[None]], told:
     say(f"{what}: seen after {median(seen):.1f} s (median), {max(seen):.1f} s (longest)")
 
 
+async def asked(
+    path: str,
+    interface: str,
+    member: str,
+    signature: str,
+    *body: object,
+    destination: str = BLUEZ,
+) -> list[Any]:
+    """Call a method on the system bus and return what it returns."""
+
+    async def ask() -> list[Any]:
+        bus = await connect()
+        try:
+            return await call(
+                bus, path, interface, member, signature, body, destination=destination
+            )
+        finally:
+            await leave(bus)
+
+    async with open_bridge() as bridge:
+        return await bridge.run(ask)
+
+
 async def powered(adapter: str, on: bool) -> None:
     """Switch an adapter on or off, through BlueZ."""
-    asked = ["busctl", "set-property", "org.bluez", f"/org/bluez/{adapter}", "org.bluez.Adapter1"]
-    await trio.run_process([*asked, "Powered", "b", "true" if on else "false"])
+    wish = ADAPTER, "Powered", Variant("b", on)
+    await asked(f"/org/bluez/{adapter}", PROPERTIES, "Set", "ssv", *wish)
 
 
 async def switched_off(times: int) -> None:
@@ -185,8 +213,10 @@ async def switched_off(times: int) -> None:
 
 
 async def end_bluetoothd() -> None:
-    """End it."""
+    """End it, and wait until it has left the bus: another one could not take its name before."""
     await trio.run_process(["kill", await trio.Path(BLUETOOTHD).read_text()])
+    while (await asked(BUS_PATH, BUS, "NameHasOwner", "s", BLUEZ, destination=BUS))[0]:
+        await trio.sleep(0.2)  # there is no event for this
 
 
 async def start_bluetoothd() -> None:
