@@ -6,7 +6,9 @@ makes FILE once bluetoothd has both of them switched on.
 """
 
 import asyncio
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bumble import hci, ll
@@ -111,6 +113,22 @@ class Adapter(Controller):
         )
 
 
+class Sink:
+    """Hands what a controller says to the kernel.
+
+    While an adapter is switched off the kernel refuses it. asyncio would then close the device,
+    and the adapter would be gone.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def on_packet(self, packet: bytes) -> None:
+        """Hand over one."""
+        with suppress(OSError):
+            os.write(self._file, packet)
+
+
 async def switch_on(bus: MessageBus, name: str) -> None:
     """Return once BlueZ says that an adapter is on."""
     place = ("org.bluez", f"/org/bluez/{name}", "org.freedesktop.DBus.Properties")
@@ -135,7 +153,7 @@ async def main(ready: Path) -> None:
         controller = Adapter(
             f"hci{number}",
             host_source=device.source,
-            host_sink=device.sink,
+            host_sink=Sink(device.sink.transport.get_extra_info("pipe").fileno()),
             link=link,
             public_address=f"F0:F1:F2:F3:F4:{number:02X}",
         )

@@ -215,8 +215,11 @@ async def switched_off(times: int) -> None:
 async def end_bluetoothd() -> None:
     """End it, and wait until it has left the bus: another one could not take its name before."""
     await trio.run_process(["kill", await trio.Path(BLUETOOTHD).read_text()])
-    while (await asked(BUS_PATH, BUS, "NameHasOwner", "s", BLUEZ, destination=BUS))[0]:
-        await trio.sleep(0.2)  # there is no event for this
+    gone = False
+    while not gone:  # the bus would tell, but only to who asked before
+        await trio.sleep(0.2)
+        (owned,) = await asked(BUS_PATH, BUS, "NameHasOwner", "s", BLUEZ, destination=BUS)
+        gone = not owned
 
 
 async def start_bluetoothd() -> None:
