@@ -7,6 +7,8 @@
 # make deb    a Debian package in dist/ (DEB_ARCH=arm64: for a Raspberry Pi, from any machine)
 # make man    the manual pages, from the command line itself, in build/man
 # make test-deb   the package on a bare Debian machine under its own systemd; root, two minutes
+# make test-bluez   Bluetooth LE on a real bluetoothd in an emulated machine, for minutes; one scene
+#             twenty times: make test-bluez BLUEZ="both-dial=20" (transports/ble/README.md)
 # The first two make their own environment from requirements.lock; as root with apt they install what
 # the system lacks, otherwise they say what is missing.
 
@@ -15,7 +17,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz fuzz-ble soak month clean system deb man test-deb
+.PHONY: demo test lint bench fuzz fuzz-ble soak month test-bluez clean system deb man test-deb
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -61,6 +63,9 @@ test-deb: .venv/ready system
 	$(BIN)/python -m deb.build
 	timeout 1200 unshare --mount --propagation private \
 	  $(BIN)/python -m tests.deb.trial $(shell dpkg --print-architecture 2>/dev/null)
+
+test-bluez: .venv/ready
+	nice -n 5 $(BIN)/python -m transports.ble.tests.bluez $(BLUEZ)
 
 bench: .venv/ready
 	@$(BIN)/python -m bench

@@ -35,6 +35,10 @@ class PathEnded(P2PNodeError):
     """One connection failed or could not be made; the radio itself may be well."""
 
 
+class Overtaken(PathEnded):
+    """The other side has connected to us while we tried: its path is there, or about to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sighted:
     """Somebody advertises the service at this address."""

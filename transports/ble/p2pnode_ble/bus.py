@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from dbus_fast import BusType, Message, MessageType
+from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from p2pnode.errors import P2PNodeError, TransportUnavailable
@@ -20,6 +20,7 @@ ADAPTER = "org.bluez.Adapter1"
 DEVICE = "org.bluez.Device1"
 GATT = "org.bluez.GattManager1"
 ADVERTISING = "org.bluez.LEAdvertisingManager1"
+OBJECTS = "org.freedesktop.DBus.ObjectManager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
 CALL_TIME = 20.0
@@ -31,6 +32,15 @@ _ABSENT = (
     "org.freedesktop.DBus.Error.NameHasNoOwner",
     "org.freedesktop.DBus.Error.Spawn",
 )
+
+
+_KEPT = ("Connected", "Paired", "Bonded", "Trusted")
+"""Properties of a device, any of which keeps us from removing it."""
+
+_GENERIC = "00001801-0000-1000-8000-00805f9b34fb"
+"""Service every device has, and none advertises: BlueZ knows it from a connection."""
+
+_NOTHING = Variant("as", [])
 
 
 class BluezError(P2PNodeError):
@@ -128,7 +138,7 @@ async def call(
 async def adapters(bus: MessageBus) -> list[Adapter]:
     """Return all adapters. Raises TransportUnavailable when BlueZ is not there, or refuses."""
     try:
-        (objects,) = await call(bus, "/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        (objects,) = await call(bus, "/", OBJECTS, "GetManagedObjects")
     except BluezError as failure:
         raise unavailable(failure) from failure
     found = []
@@ -137,6 +147,45 @@ async def adapters(bus: MessageBus) -> list[Adapter]:
             plain = {name: value.value for name, value in interfaces[ADAPTER].items()}
             found.append(Adapter(path, plain, frozenset(interfaces)))
     return found
+
+
+async def knows(bus: MessageBus, device: str) -> bool:
+    """Tell whether there is a device with this D-Bus path; never raises."""
+    try:
+        await call(bus, device, PROPERTIES, "Get", "ss", [DEVICE, "Connected"])
+    except (AirDown, BluezError):
+        return False
+    return True
+
+
+async def forget(bus: MessageBus, adapter: Adapter, device: str) -> None:
+    """Remove a device by its D-Bus path, with all that BlueZ has on disk about it; never raises.
+
+    What BlueZ remembers of its services may be out of date, and BlueZ would go on believing it.
+    One that is connected stays, and so does one the person has paired or trusted.
+    """
+    with suppress(AirDown, BluezError):  # it is gone, then
+        (known,) = await call(bus, device, PROPERTIES, "GetAll", "s", [DEVICE])
+        if not _kept(known):
+            await call(bus, adapter.path, ADAPTER, "RemoveDevice", "o", [device])
+
+
+async def forget_all(bus: MessageBus, adapter: Adapter) -> None:
+    """Remove all devices that somebody was connected to before and nobody needs now; never raises.
+
+    Since 5.66 BlueZ drops them by itself, but only once they were not in range for 30 s.
+    """
+    with suppress(AirDown, BluezError):
+        (objects,) = await call(bus, "/", OBJECTS, "GetManagedObjects")
+        for path, interfaces in objects.items():
+            known = interfaces.get(DEVICE)
+            ours = path.startswith(f"{adapter.path}/") and known is not None
+            if ours and not _kept(known) and _GENERIC in known.get("UUIDs", _NOTHING).value:
+                await forget(bus, adapter, path)
+
+
+def _kept(known: Mapping[str, Variant]) -> bool:
+    return any(name in known and known[name].value for name in _KEPT)
 
 
 def chosen(found: Sequence[Adapter], wanted: str) -> Adapter:

@@ -6,13 +6,24 @@ dislike scanning and connecting at the same time, so one pauses for the other.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from p2pnode_ble.air import RX, SERVICE, TX, AirDown, Arrived, Ended, PathEnded, Sighted, Tell
+from p2pnode_ble.air import (
+    RX,
+    SERVICE,
+    TX,
+    AirDown,
+    Arrived,
+    Ended,
+    Overtaken,
+    PathEnded,
+    Sighted,
+    Tell,
+)
 from p2pnode_ble.wire import MAX_FRAGMENT, MIN_FRAGMENT
 
 if TYPE_CHECKING:
@@ -30,6 +41,12 @@ TELL_AGAIN = 10.0
 CONNECT_TIME = 12.0
 """Seconds to connect and to learn what the other side offers."""
 
+SEEK_TIME = 6.0
+"""Seconds to find an address again that was seen before and that the stack has forgotten since."""
+
+GLANCE = 0.2
+"""Seconds between two looks at whether the other side was faster to connect."""
+
 DROP_TIME = 5.0
 """Seconds a polite end may take; BlueZ waits for 2 s before it begins."""
 
@@ -45,13 +62,24 @@ class Backend(Protocol):
         ...
 
     def client(self, device: "BLEDevice", gone: "Callable[[BleakClient], None]") -> "BleakClient":
-        """Return a client for a device that was found."""
+        """Return a client for a device that was found. It must not give up by itself."""
         ...
+
+    async def knows(self, device: "BLEDevice") -> bool:
+        """Tell whether the stack still knows a device that it found once."""
+        return True
+
+    async def forget(self, device: "BLEDevice") -> None:
+        """Let the stack forget whom nobody is connected to; never raises.
+
+        What it remembers of a device is written to disk, and may be out of date the next time.
+        """
 
 
 @dataclass(slots=True)
 class _Path:
     client: "BleakClient"
+    device: "BLEDevice"
     rx: "BleakGATTCharacteristic"
 
 
@@ -77,7 +105,10 @@ class Central:
         self._scanner: BleakScanner | None = None
         self._wanted = False
         self._turn = asyncio.Lock()
+        self._seen = asyncio.Event()
         self._paths: dict[int, _Path] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._left: dict[str, asyncio.Task[None]] = {}
 
     async def scan(self, wanted: bool) -> None:
         """Begin or stop to look for others. Raises AirDown."""
@@ -86,15 +117,13 @@ class Central:
             await self._follow_wish()
 
     async def connect(self, address: str) -> int:
-        """Return a path to an address that was sighted. Raises PathEnded."""
-        known = self._sighted.get(address)
-        if known is None:
-            raise PathEnded
+        """Return a path to an address that was sighted. Raises PathEnded and Overtaken."""
         async with self._turn:
-            with suppress(AirDown):
-                await self._pause()
             try:
-                return await self._reach(known[0])
+                device = await self._sought(address)
+                with suppress(AirDown):
+                    await self._pause()
+                return await self._reach(device)
             finally:
                 with suppress(AirDown):
                     await self._follow_wish()
@@ -124,7 +153,7 @@ class Central:
         """End a connection; never raises."""
         known = self._paths.pop(path, None)
         if known is not None:
-            await _disconnect(known.client)
+            await self._leave(known.client, known.device)
 
     async def close(self) -> None:
         """End everything; never raises."""
@@ -133,17 +162,22 @@ class Central:
             with suppress(AirDown):
                 await self._pause()
         await asyncio.gather(*(self.drop(path) for path in list(self._paths)))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow_wish(self) -> None:
-        if not self._wanted:
-            await self._pause()
-        elif self._scanner is None:
-            scanner = self._backend.scanner(self._found)
-            try:
-                await scanner.start()
-            except Exception as failure:  # whatever a foreign library fails with
-                raise AirDown("scanning does not work") from failure
-            self._scanner = scanner
+        await (self._look() if self._wanted else self._pause())
+
+    async def _look(self) -> None:
+        if self._scanner is not None:
+            return
+        scanner = self._backend.scanner(self._found)
+        try:
+            await scanner.start()
+        except Exception as failure:  # whatever a foreign library fails with
+            raise AirDown("scanning does not work") from failure
+        self._scanner = scanner
 
     async def _pause(self) -> None:
         scanner, self._scanner = self._scanner, None
@@ -162,15 +196,32 @@ class Central:
             told = now
             self._tell(Sighted(device.address))
         self._sighted[device.address] = device, told
+        self._seen.set()
         while len(self._sighted) > MAX_SIGHTED:
             self._sighted.popitem(last=False)
+
+    async def _sought(self, address: str) -> "BLEDevice":
+        """Return what the stack knows an address by; look for it where that was forgotten."""
+        try:
+            async with asyncio.timeout(SEEK_TIME):
+                while True:
+                    known, _ = self._sighted.get(address, (None, 0.0))
+                    if known is not None and await self._backend.knows(known):
+                        return known
+                    self._sighted.pop(address, None)
+                    self._seen.clear()
+                    await self._look()
+                    await self._seen.wait()
+        except (AirDown, TimeoutError) as failure:
+            raise PathEnded from failure
 
     async def _reach(self, device: "BLEDevice") -> int:
         path = next(self._numbers)
 
-        def gone(_: "BleakClient") -> None:
+        def gone(client: "BleakClient") -> None:
             if self._paths.pop(path, None) is not None:
                 self._tell(Ended(path))
+            self._keep(self._let_go(client, device))
 
         def notified(_: "BleakGATTCharacteristic", raw: bytearray) -> None:
             self._tell(Arrived(path, bytes(raw)))
@@ -178,26 +229,76 @@ class Central:
         client = self._backend.client(device, gone)
         try:
             async with asyncio.timeout(CONNECT_TIME):
-                await client.connect()
+                await self._connected(client, device.address)
                 rx = client.services.get_characteristic(RX)
                 tx = client.services.get_characteristic(TX)
                 if rx is None or tx is None:
                     raise PathEnded
-                self._paths[path] = _Path(client, rx)
+                self._paths[path] = _Path(client, device, rx)
                 await client.start_notify(tx, notified)
             if path not in self._paths:
                 raise PathEnded
         except BaseException as failure:
             self._paths.pop(path, None)
-            if not self._serves(device.address):
-                await asyncio.shield(_disconnect(client))
+            await asyncio.shield(self._leave(client, device))
+            if isinstance(failure, Overtaken):
+                raise
             if isinstance(failure, Exception):  # whatever a foreign library fails with
                 raise PathEnded from failure
             raise
         return path
 
+    async def _connected(self, client: "BleakClient", address: str) -> None:
+        """Connect. Raises Overtaken when the other side has connected to us meanwhile.
 
-async def _disconnect(client: "BleakClient") -> None:
-    with suppress(Exception):  # whatever a foreign library fails with: it is gone, then
-        async with asyncio.timeout(DROP_TIME):
-            await client.disconnect()
+        Giving up then would end what is one connection underneath. So bleak is left to itself: it
+        ends, one way or the other, with that connection.
+        """
+        if self._serves(address):
+            raise Overtaken
+        await self._give_up(self._left.get(address))
+        connecting = self._keep(client.connect())
+        try:
+            while not connecting.done():
+                if self._serves(address):
+                    self._left[address] = connecting
+                    raise Overtaken
+                await asyncio.wait({connecting}, timeout=GLANCE)
+        except asyncio.CancelledError:
+            if not self._serves(address):
+                await self._give_up(connecting)
+            raise
+        connecting.result()
+
+    async def _give_up(self, connecting: asyncio.Task[None] | None) -> None:
+        """End an attempt to connect, if it goes on."""
+        if connecting is not None and not connecting.done():
+            connecting.cancel()
+            await asyncio.wait({connecting}, timeout=DROP_TIME)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something to its end, whatever that is."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._left = {address: left for address, left in self._left.items() if left is not task}
+        if not task.cancelled():
+            task.exception()  # who waits for it has seen it; else it does not matter
+
+    async def _leave(self, client: "BleakClient", device: "BLEDevice") -> None:
+        """Disconnect, unless the other side uses the same connection."""
+        if not self._serves(device.address):
+            await self._let_go(client, device)
+
+    async def _let_go(self, client: "BleakClient", device: "BLEDevice") -> None:
+        """Disconnect, or release what a client holds after its end; then be forgotten."""
+        self._sighted.pop(device.address, None)
+        with suppress(Exception):  # whatever a foreign library fails with: it is gone, then
+            async with asyncio.timeout(DROP_TIME):
+                await client.disconnect()
+        if not self._serves(device.address):
+            await self._backend.forget(device)

@@ -39,6 +39,8 @@ from p2pnode_ble.bus import (
     call,
     chosen,
     connect,
+    forget,
+    forget_all,
     leave,
     unavailable,
 )
@@ -85,21 +87,23 @@ class BluezPeripheral(Peripheral):
 
     def __init__(self, wanted: str) -> None:
         self._wanted = wanted
-        self._bus: MessageBus | None = None
+        self.bus: MessageBus | None = None
         self.adapter: Adapter | None = None
         self._advertised: str | None = None
         self._watching: asyncio.Task[None] | None = None
         self._adverts = count()
         self._by_device: dict[str, _Central] = {}
         self._by_path: dict[int, _Central] = {}
+        self._forgetting: set[asyncio.Task[None]] = set()
 
     async def open(self, tell: Tell, numbers: "count[int]") -> None:
         """Connect to BlueZ and register the service. Raises TransportUnavailable and AirDown."""
         self._tell, self._numbers = tell, numbers
-        self._bus = bus = await connect()
+        self.bus = bus = await connect()
         self.adapter = adapter = chosen(await adapters(bus), self._wanted)
         if not adapter.powered:
             raise AirDown("Bluetooth is switched off")
+        await forget_all(bus, adapter)
         self._tx = Characteristic(TX, None)
         self._watching = asyncio.create_task(self._watch(bus))
         bus.add_message_handler(self._signalled)
@@ -123,15 +127,15 @@ class BluezPeripheral(Peripheral):
         Where the controller has extended advertising and BlueZ `Privacy = device`, a new one has a
         new address at once; otherwise the kernel changes it in its own time, or never.
         """
-        if self._bus is None or self.adapter is None:
+        if self.bus is None or self.adapter is None:
             raise AirDown("the radio is off")
         await self._silence()
         path = f"{ROOT}/advertisement{next(self._adverts)}"
-        self._bus.export(path, Advertisement(self._released))
+        self.bus.export(path, Advertisement(self._released))
         self._advertised = path
         try:
             await call(
-                self._bus,
+                self.bus,
                 self.adapter.path,
                 ADVERTISING,
                 "RegisterAdvertisement",
@@ -153,7 +157,7 @@ class BluezPeripheral(Peripheral):
 
     async def transmit(self, path: int, fragments: Sequence[bytes]) -> None:
         """Notify of fragments. Raises PathEnded."""
-        if path not in self._by_path or self._bus is None or not self._bus.connected:
+        if path not in self._by_path or self.bus is None or not self.bus.connected:
             raise PathEnded
         try:
             for fragment in fragments:
@@ -168,26 +172,31 @@ class BluezPeripheral(Peripheral):
         if central is None:
             return
         del self._by_device[central.device]
-        if self._bus is not None:
+        if self.bus is not None:
             with suppress(Exception):  # it is gone, then
                 async with asyncio.timeout(GOODBYE_TIME):
-                    await call(self._bus, central.device, DEVICE, "Disconnect")
+                    await call(self.bus, central.device, DEVICE, "Disconnect")
+                    await self._forget(central.device)
 
     async def close(self) -> None:
         """Unregister everything and leave the bus; never raises."""
-        bus, adapter = self._bus, self.adapter
+        bus, adapter = self.bus, self.adapter
         if bus is None:
             return
-        await asyncio.gather(*(self.drop(path) for path in list(self._by_path)))
+        await asyncio.gather(*(self.drop(path) for path in list(self._by_path)), *self._forgetting)
         with suppress(Exception):  # what is gone needs no goodbye
             async with asyncio.timeout(GOODBYE_TIME):
                 await self._silence()
                 if adapter is not None:
                     await call(bus, adapter.path, GATT, "UnregisterApplication", "o", [ROOT])
-        self._bus = None
+        self.bus = None
         await leave(bus)
         if self._watching is not None:
             self._watching.cancel()
+
+    async def _forget(self, device: str) -> None:
+        if self.bus is not None and self.adapter is not None:
+            await forget(self.bus, self.adapter, device)
 
     async def _watch(self, bus: MessageBus) -> None:
         """Tell when the bus itself is gone."""
@@ -198,13 +207,13 @@ class BluezPeripheral(Peripheral):
 
     async def _silence(self) -> None:
         path, self._advertised = self._advertised, None
-        if path is None or self._bus is None or self.adapter is None:
+        if path is None or self.bus is None or self.adapter is None:
             return
         with suppress(BluezError):  # BlueZ may have dropped it already
             await call(
-                self._bus, self.adapter.path, ADVERTISING, "UnregisterAdvertisement", "o", [path]
+                self.bus, self.adapter.path, ADVERTISING, "UnregisterAdvertisement", "o", [path]
             )
-        self._bus.unexport(path)
+        self.bus.unexport(path)
 
     def _released(self) -> None:
         if self._advertised is not None:
@@ -236,6 +245,9 @@ class BluezPeripheral(Peripheral):
             if interface == DEVICE and central is not None and _is_false(changed, "Connected"):
                 del self._by_device[message.path], self._by_path[central.path]
                 self._tell(Ended(central.path))
+                task = asyncio.create_task(self._forget(message.path))
+                self._forgetting.add(task)
+                task.add_done_callback(self._forgetting.discard)
             ours = self.adapter is not None and message.path == self.adapter.path
             if interface == ADAPTER and ours and _is_false(changed, "Powered"):
                 self._tell(Down("Bluetooth is switched off"))

@@ -12,7 +12,18 @@ import trio
 from p2pnode.errors import ChannelClosed
 from p2pnode.spi.bridge import Bridge, BridgeClosed
 from p2pnode.spi.transport import MAX_ADDRESS, Address, Channel, Host
-from p2pnode_ble.air import Air, AirDown, Arrived, Down, Ended, Event, Joined, PathEnded, Sighted
+from p2pnode_ble.air import (
+    Air,
+    AirDown,
+    Arrived,
+    Down,
+    Ended,
+    Event,
+    Joined,
+    Overtaken,
+    PathEnded,
+    Sighted,
+)
 from p2pnode_ble.channel import BleChannel
 from p2pnode_ble.line import Line
 from p2pnode_ble.path import Path
@@ -46,6 +57,15 @@ FIRST_EPOCH = 20.0
 """Seconds until it begins anew for the first time: one that was registered while an old connection
 was going down may not be on the air."""
 
+QUIET = 10.0
+"""Seconds without a word after which a path without a channel is not used for a new one."""
+
+OVERTAKEN_TIME = 5.0
+"""Seconds in which somebody who connected to us while we tried opens a channel."""
+
+TRIES, TRY_AGAIN = 4, 5.0
+"""How often, and every how many seconds, a controller that refuses something is asked."""
+
 CLOSE_TIME = 20.0
 """Seconds that taking everything back may take."""
 
@@ -76,6 +96,8 @@ class Radio:
         self._settings, self._times, self._accept = settings, times, accept
         self._known: dict[Address, float] = {}
         self._paths: dict[int, Path] = {}
+        self._heard: dict[int, float] = {}
+        self._gone = trio.Event()
         self._attempts: dict[Address, _Attempt] = {}
         self._nursery: trio.Nursery | None = None
         self._failure: AirDown | None = None
@@ -133,32 +155,49 @@ class Radio:
 
     async def _advertise(self) -> None:
         """Begin anew from time to time: nothing on the air outlives an epoch but the service."""
-        try:
-            await trio.sleep(FIRST_EPOCH)
-            while True:
-                await self._ask(self._air.advertise)
-                await trio.sleep(_random.uniform(*EPOCH))
-        except AirDown as failure:
-            self._fail(failure)
+        await trio.sleep(FIRST_EPOCH)
+        while True:
+            if not await self._insist(self._air.advertise):
+                break
+            await trio.sleep(_random.uniform(*EPOCH))
 
     async def _look(self) -> None:
         looking, resting = SCANS[self._settings.power]
-        try:
-            while True:
-                await self._ask(self._air.scan, True)
-                await trio.sleep(looking)
-                self._forget(FORGET * (looking + resting) + 60.0)
-                # Even without a rest it begins anew: BlueZ tells of who stays, at the same
-                # strength, only once.
-                await self._ask(self._air.scan, False)
-                await trio.sleep(resting * _random.uniform(0.75, 1.25))
-        except AirDown as failure:
-            self._fail(failure)
+        while await self._insist(self._air.scan, True):
+            await trio.sleep(looking)
+            self._forget(FORGET * (looking + resting) + 60.0)
+            # Even without a rest it begins anew: BlueZ tells of who stays, at the same strength,
+            # only once.
+            if not await self._insist(self._air.scan, False):
+                break
+            await trio.sleep(resting * _random.uniform(0.75, 1.25))
+
+    async def _insist(
+        self,
+        function: Callable[Arguments, Awaitable[None]],
+        *args: Arguments.args,
+        **settings: Arguments.kwargs,
+    ) -> bool:
+        """Call the air until it obeys; when it does not the radio fails, and False is returned.
+
+        A busy controller refuses things. That alone is no reason to end all connections.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                await self._ask(function, *args, **settings)
+            except AirDown as failure:
+                if not left:
+                    self._fail(failure)
+                    break
+                await trio.sleep(TRY_AGAIN)
+            else:
+                return True
+        return False
 
     def _forget(self, age: float) -> None:
         """Drop addresses that were not seen for that many seconds."""
-        now = trio.current_time()
-        for address in [one for one, seen in self._known.items() if seen + age < now]:
+        limit = trio.current_time() - age
+        for address in [one for one, seen in self._known.items() if seen < limit]:
             del self._known[address]
             self._host.lost(address)
 
@@ -182,7 +221,9 @@ class Radio:
             match event:
                 case Arrived(number, raw):
                     if number in self._paths:
-                        self._paths[number].arrived_untrusted(raw)
+                        path, self._heard[number] = self._paths[number], trio.current_time()
+                        path.arrived_untrusted(raw)
+                        self._settle(path)
                 case Sighted(text):
                     self._sighted_untrusted(text)
                 case Joined(number, text):
@@ -215,7 +256,7 @@ class Radio:
             accept=self._accept,
             needed=self._shared,
         )
-        self._paths[number] = path
+        self._paths[number], self._heard[number] = path, trio.current_time()
         self._nursery.start_soon(self._serve, path)
         return path
 
@@ -234,7 +275,9 @@ class Radio:
         try:
             await path.serve()
         finally:
-            del self._paths[path.number]
+            del self._paths[path.number], self._heard[path.number]
+            self._gone.set()
+            self._gone = trio.Event()
 
     # Dialling -----------------------------------------------------------------------------------
 
@@ -244,14 +287,36 @@ class Radio:
         A second connection between the same two adapters would be the same one underneath, and
         ending either would end both. Raises ChannelClosed.
         """
-        path = self._standing(address) or await self._connected(address)
+        path = self._standing(address)
+        if path is not None and path.idle and self._quiet(path):
+            await self._end(path)
+            path = None
+        path = path or await self._connected(address)
         channel = path.open()
         try:
             await channel.opened()
+        except ChannelClosed:
+            channel.end()
+            if path.idle:
+                await self._end(path)
+            raise
         except BaseException:
             channel.end()
             raise
         return channel
+
+    def _quiet(self, path: Path) -> bool:
+        """Tell whether nothing has come over a path for long."""
+        return self._heard[path.number] + QUIET < trio.current_time()
+
+    async def _end(self, path: Path) -> None:
+        """End a path and wait until it is gone.
+
+        When the program at its other end was killed it would stand, and answer nobody, for ever.
+        """
+        path.end()
+        while path.number in self._paths:
+            await self._gone.wait()
 
     def _standing(self, address: Address) -> Path | None:
         text = bytes(address).decode("utf-8", "replace")
@@ -272,13 +337,24 @@ class Radio:
             raise ChannelClosed
         return attempt.path
 
+    def _settle(self, path: Path) -> None:
+        """End the wait of who dials an address that has opened a channel to us meanwhile."""
+        attempt = self._attempts.get(Address(path.address.encode()))
+        if attempt is not None and not path.idle and not path.ended:
+            attempt.path = attempt.path or path
+            attempt.done.set()
+
     async def _connect(self, address: Address, attempt: _Attempt) -> None:
         """Connect for all who want to, whether or not they still wait."""
         text = bytes(address).decode()
         try:
             number = await self._bridge.run(self._air.connect, text)
             line = Line(secrets.token_bytes(LINE), times=self._times)
-            attempt.path = self._begin(number, text, line, central=True)
+            made = self._begin(number, text, line, central=True)
+            attempt.path = attempt.path or made
+        except Overtaken:
+            with trio.move_on_after(OVERTAKEN_TIME):  # its first fragment is on its way
+                await attempt.done.wait()
         except (PathEnded, BridgeClosed):
             pass  # nobody answers
         finally:

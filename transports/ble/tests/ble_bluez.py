@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from dbus_fast import BusType, ErrorType, Message, PropertyAccess, Variant
 from dbus_fast.aio import MessageBus
@@ -20,6 +20,7 @@ from dbus_fast.annotations import (
     DBusBool,
     DBusDict,
     DBusObjectPath,
+    DBusSignature,
     DBusStr,
 )
 from dbus_fast.errors import DBusError
@@ -82,6 +83,10 @@ class Adapter(ServiceInterface):
     def StopDiscovery(self) -> None:
         self._bluez.note("rest")
 
+    @dbus_method()
+    def RemoveDevice(self, device: DBusObjectPath) -> None:
+        self._bluez.note(f"remove {device}")
+
 
 class GattRegistry(ServiceInterface):
     """org.bluez.GattManager1"""
@@ -118,18 +123,30 @@ class AdvertRegistry(ServiceInterface):
 
 
 class Device(ServiceInterface):
-    """org.bluez.Device1: the one central there is."""
+    """org.bluez.Device1: the one central there is, or somebody met before."""
 
-    def __init__(self, bluez: "FakeBluez") -> None:
+    def __init__(
+        self, bluez: "FakeBluez", *, connected: bool = True, paired: bool = False, uuids: str = ""
+    ) -> None:
         super().__init__("org.bluez.Device1")
         self._bluez = bluez
+        self.connected, self._paired, self._uuids = connected, paired, uuids.split()
 
     @dbus_property(access=PropertyAccess.READ)
     def Connected(self) -> DBusBool:
-        return True
+        return self.connected
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Paired(self) -> DBusBool:
+        return self._paired
+
+    @dbus_property(access=PropertyAccess.READ)
+    def UUIDs(self) -> Annotated[list[str], DBusSignature("as")]:
+        return self._uuids
 
     @dbus_method()
     def Disconnect(self) -> None:
+        self.connected = False
         self._bluez.note("disconnect")
 
 
@@ -240,6 +257,12 @@ class FakeBluez:
         """Write to RX, as bluetoothd does for a central."""
         said = {"device": Variant("o", DEVICE), **options}
         await self._call(owner, "/org/p2pnode/service/rx", "WriteValue", "aya{sv}", [raw, said])
+
+    async def meet(self, number: int, **properties: Any) -> str:
+        """Export a device that was met before; return its path."""
+        path = f"{ADAPTER}/dev_C0_00_00_00_01_{number:02X}"
+        self._bus.export(path, Device(self, **properties))
+        return path
 
     async def change(self, what: ServiceInterface, **properties: Any) -> None:
         """Say that properties have changed."""

@@ -15,12 +15,16 @@ from p2pnode_ble.wire import decode_untrusted
 
 from p2pnode.errors import ChannelClosed, TransportUnavailable
 from p2pnode.spi.testing import RecordingHost
-from transports.ble.tests.ble_bluez import FakeBluez, fake_bluez, private_bus
+from transports.ble.tests.ble_bluez import DEVICE, FakeBluez, fake_bluez, private_bus
 from transports.ble.tests.ble_medium import TIMES
 
 on_bus = pytest.mark.skipif(
     shutil.which("dbus-daemon") is None, reason="needs dbus-daemon (apt install dbus-daemon)"
 )
+
+
+GENERIC = "00001801-0000-1000-8000-00805f9b34fb"
+"""Service that BlueZ knows of whom it was connected to."""
 
 
 class FakeCentral:
@@ -73,9 +77,11 @@ async def test_the_whole_life_on_the_bus(tmp_path, monkeypatch):
                 sizes.append(await in_thread(central.hear))
             assert frame == b"to the central" * 100
             assert max(sizes) == 500, "a central that wrote so many bytes can be notified of them"
+            bluez.device.connected = False
             await in_thread(lambda: bluez.run(bluez.change(bluez.device, Connected=False)))
             with pytest.raises(ChannelClosed):
                 await far.receive()
+            assert await in_thread(bluez.wait_for, "remove") == f"remove {DEVICE}"
             nursery.cancel_scope.cancel()
         assert f"no {application}" in bluez.asked
         assert f"no {advertisement}" in bluez.asked
@@ -98,6 +104,32 @@ async def test_small_until_more_is_proven(tmp_path, monkeypatch):
                 assert await in_thread(central.hear) <= 20
             nursery.cancel_scope.cancel()
         assert "disconnect" in bluez.asked, "a central that is there is disconnected at the end"
+        assert f"remove {DEVICE}" in bluez.asked, "and nothing of it stays on the disk"
+
+
+@on_bus
+async def test_what_bluez_remembers_of_others_goes(tmp_path, monkeypatch):
+    """It may be out of date, and then BlueZ would not tell of them any more."""
+    with fake_bluez(tmp_path, monkeypatch) as bluez:
+
+        def meet() -> str:
+            was_connected = f"{GENERIC} {SERVICE}"
+            for number, properties in enumerate(
+                [
+                    {"connected": True, "uuids": was_connected},
+                    {"connected": False, "uuids": was_connected, "paired": True},
+                    {"connected": False, "uuids": SERVICE},  # seen, and no more
+                ]
+            ):
+                bluez.run(bluez.meet(number, **properties))
+            return bluez.run(bluez.meet(9, connected=False, uuids=GENERIC))
+
+        stale = await in_thread(meet)
+        transport, host = BleTransport(BleSettings()), RecordingHost()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(transport.run, host)
+            assert [one for one in bluez.asked if one.startswith("remove")] == [f"remove {stale}"]
+            nursery.cancel_scope.cancel()
 
 
 @on_bus

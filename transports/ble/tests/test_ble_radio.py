@@ -6,10 +6,20 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from p2pnode_ble.air import Air, AirDown, Arrived, Down, Ended, Joined, PathEnded, Sighted
+from p2pnode_ble.air import (
+    Air,
+    AirDown,
+    Arrived,
+    Down,
+    Ended,
+    Joined,
+    Overtaken,
+    PathEnded,
+    Sighted,
+)
 from p2pnode_ble.line import Line
 from p2pnode_ble.pipe import Times
-from p2pnode_ble.radio import EPOCH, FIRST_EPOCH, MAX_KNOWN, OWN_SHARE, Radio
+from p2pnode_ble.radio import EPOCH, FIRST_EPOCH, MAX_KNOWN, OWN_SHARE, TRIES, TRY_AGAIN, Radio
 from p2pnode_ble.settings import BleSettings
 from p2pnode_ble.wire import decode_untrusted
 
@@ -29,6 +39,7 @@ class StubAir(Air):
         self.sent: list[tuple[int, bytes]] = []
         self.broken = False
         self.answers = True
+        self.failure = PathEnded
         self.closed = False
         self.connecting = 0
 
@@ -39,6 +50,8 @@ class StubAir(Air):
         self.closed = True
 
     async def advertise(self) -> None:
+        if self.broken:
+            raise AirDown("the adapter takes no advertisement")
         self.epochs.append(trio.current_time())
 
     async def scan(self, wanted) -> None:
@@ -50,7 +63,7 @@ class StubAir(Air):
         self.connecting += 1
         await trio.sleep(1)
         if not self.answers:
-            raise PathEnded
+            raise self.failure
         return 1_000 + self.connecting
 
     def size(self, path) -> int:
@@ -192,6 +205,50 @@ async def test_two_paths_over_one_connection_end_together(autojump_clock):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("delay", [0.5, 1.5])
+async def test_a_dial_is_answered_by_the_other_sides_connection(autojump_clock, delay):
+    """Both connect at once, and only one connection comes of it: it serves both."""
+    async with radio() as (one, air, _):
+        air.answers, air.failure = False, Overtaken
+        air.tell(Sighted("somebody"))
+        await trio.testing.wait_all_tasks_blocked()
+        other = Line(b"line", times=Times())
+
+        async def come() -> None:
+            await trio.sleep(delay)
+            other.open(trio.current_time())
+            air.tell(Joined(5, "somebody"))
+            while True:
+                while (raw := other.outgoing(trio.current_time(), 500)) is not None:
+                    air.tell(Arrived(5, raw))
+                await trio.sleep(0.1)
+                for path, raw in air.sent:
+                    assert path == 5
+                    other.receive_untrusted(decode_untrusted(raw), trio.current_time())
+                air.sent.clear()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come)
+            began = trio.current_time()
+            channel = await one.dial(Address(b"somebody"))
+            assert trio.current_time() - began < delay + 1
+            assert air.connecting == 1
+            await channel.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_outlived_its_program_is_ended(autojump_clock):
+    async with radio() as (one, air, _):
+        air.tell(Sighted("somebody"))
+        await trio.testing.wait_all_tasks_blocked()
+        for tries in (1, 2):
+            with pytest.raises(ChannelClosed):
+                await one.dial(Address(b"somebody"))
+            await trio.testing.wait_all_tasks_blocked()
+            assert air.connecting == tries, "the next try is made over a new connection"
+            assert air.dropped == [1_000 + number for number in range(1, tries + 1)]
+
+
 async def test_all_who_dial_wait_for_one_connection(autojump_clock):
     async with radio() as (one, air, _):
         air.tell(Sighted("somebody"))
@@ -272,6 +329,24 @@ async def unanswered(one: Radio, air: StubAir, name: str) -> None:
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(ChannelClosed):
         await one.dial(Address(name.encode()))
+
+
+async def test_a_busy_controller_costs_no_connection(autojump_clock):
+    """It may refuse to advertise or to scan for a while."""
+    async with radio(power="always") as (one, air, _), trio.open_nursery() as nursery:
+        nursery.start_soon(answer, air)
+        air.tell(Sighted("somebody"))
+        await trio.testing.wait_all_tasks_blocked()
+        channel = await one.dial(Address(b"somebody"))
+        for _ in range(20):
+            air.broken = True
+            await trio.sleep(TRY_AGAIN * (TRIES - 2))
+            air.broken = False
+            await trio.sleep(40)
+        assert not channel.pipe.ended
+        assert air.scans[-1][0] > trio.current_time() - 60
+        assert len(air.epochs) > 1
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("by_event", [True, False])
