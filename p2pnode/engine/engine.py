@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from random import Random
 
 import trio
@@ -71,7 +72,7 @@ class Engine:
     """One running node. `run` serves until cancelled.
 
     carry_pass: 32 bytes told to contacts, or b"". locked: contacts are known by that pass alone;
-    the vault is an empty one, and only custody is real.
+    the vault is an empty one, and only custody is real. files: where transports keep theirs.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Engine:
         inline: bool = False,
         carry_pass: bytes = b"",
         locked: bool = False,
+        files: Path | None = None,
     ) -> None:
         self.clock = clock
         self.peers = Peers()
@@ -107,7 +109,7 @@ class Engine:
         simplex = [one for one in transports if isinstance(one, Courier)]
         self.couriers = Couriers(simplex, self.owner)
         self.transports = Transports(
-            duplex, self._dialer, self.owner, self._incoming, self._reachable_anew, random
+            duplex, self._dialer, self.owner, self._incoming, self._up_again, random, files
         )
         self._context = Context(
             self.owner,
@@ -233,6 +235,11 @@ class Engine:
             if kept:
                 entries.append((one.transport.name, kept))
         return Addresses(tuple(entries))
+
+    def _up_again(self, transport: Transport) -> None:
+        """A transport has come up: others may be reached by it, and may reach this node."""
+        self._dialer.retry(transport)
+        self._reachable_anew()
 
     def _reachable_anew(self) -> None:
         """Addresses have changed: tell contacts that are here; others hear of it when they come."""

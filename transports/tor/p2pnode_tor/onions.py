@@ -14,6 +14,7 @@ from p2pnode.ids import Lane
 from p2pnode_tor.address import PORT
 from p2pnode_tor.control import CommandFailed, Control
 from p2pnode_tor.keys import OnionKey, client_public_text
+from p2pnode_tor.places import LONGEST_NAME
 
 BACKLOG = 16
 """Streams the kernel holds until they are accepted."""
@@ -83,7 +84,7 @@ class Onion:
                 await listener.bind(("127.0.0.1", 0))
                 self._target = f"127.0.0.1:{listener.getsockname()[1]}"
             else:
-                path = place / self.key.service[:16]
+                path = place / self.key.service[:LONGEST_NAME]
                 path.unlink(missing_ok=True)
                 await listener.bind(str(path))
                 self._target = f"unix:{path}"
