@@ -153,7 +153,7 @@ async def transports(found: Iterable[tuple[str, Diagnosable]]) -> list[schema.Fi
 
 
 def switched_off(running: Collection[str]) -> list[schema.Finding]:
-    """Tell what is installed and off, and how to turn it on. running: names of those that are on."""
+    """Tell what is installed and off, and how to turn it on. running: names of what is on."""
     return [
         finding(
             name, "transport", "skip", "off", f"to turn it on: {name} = true under [transports]"

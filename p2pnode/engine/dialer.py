@@ -5,7 +5,7 @@ contact on a link. Addresses are hints: who is there shows only on the link.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -55,13 +55,18 @@ class Begin(Protocol):
 
 @dataclass(eq=False)
 class Place:
-    """One address and what is known of it. fresh: set when waiting on has lost its reason."""
+    """One address and what is known of it.
+
+    device: who is there, as far as is known. teller: the contact's device that told of it. fresh:
+    set when waiting on has lost its reason.
+    """
 
     transport: Transport
     address: Address
     lane: Lane | None
     seen: bool
     device: DeviceId | None = None
+    teller: DeviceId | None = None
     after: float = 0.0
     tried: int = -1
     link: LinkTask | None = None
@@ -109,9 +114,19 @@ class Dialer:
         """A contact's device said where it may be reached."""
         place = self._places.get((transport.name, address))
         if place is not None:
-            place.device, place.lane = device, lane
+            place.device, place.lane, place.teller = device, lane, device
             return
-        self._add(Place(transport, address, lane, seen=False, device=device, after=FIRST_WAIT))
+        self._add(
+            Place(
+                transport,
+                address,
+                lane,
+                seen=False,
+                device=device,
+                teller=device,
+                after=FIRST_WAIT,
+            )
+        )
 
     def lost(self, transport: Transport, address: Address) -> None:
         """A transport no longer sees an address; what a contact told stays worth a try."""
@@ -122,6 +137,13 @@ class Dialer:
             self._drop(place)
         else:
             place.seen = False
+
+    def forget_device(self, device: DeviceId) -> None:
+        """A contact was removed: what its device told is not dialled any more."""
+        for place in [known for known in self._places.values() if known.teller == device]:
+            place.teller = place.lane = None
+            if not place.seen:
+                self._drop(place)
 
     def forget(self, transport: Transport) -> None:
         """A transport has stopped."""
@@ -149,11 +171,11 @@ class Dialer:
 
     def retry(self, transport: Transport) -> None:
         """A transport has come up: what failed before says nothing about now."""
-        for place in self._places.values():
-            if place.transport is transport and place.failures:
-                place.failures = 0
-                place.fresh.set()
-                place.fresh = trio.Event()
+        _begin_anew(one for one in self._places.values() if one.transport is transport)
+
+    def met(self, device: DeviceId) -> None:
+        """A device is here: once it goes it is worth as many tries as one that was never missed."""
+        _begin_anew(one for one in self._places.values() if one.device == device)
 
     def nearby(self, transport: str) -> int:
         """Return how many places a transport sees now."""
@@ -257,6 +279,14 @@ class Dialer:
         """Sleep about that long; less when something changes here, or for this place."""
         with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
             await either(self._changed, place.fresh)
+
+
+def _begin_anew(places: Iterable[Place]) -> None:
+    for place in places:
+        if place.failures:
+            place.failures = 0
+            place.fresh.set()
+            place.fresh = trio.Event()
 
 
 async def either(first: trio.Event, second: trio.Event) -> None:

@@ -379,10 +379,13 @@ class Engine:
     def _perform_rare(self, effect: effects.Effect) -> None:
         assert self._nursery is not None
         match effect:
-            case effects.Cut(device=device):
+            case effects.Cut(device=device, forever=forever):
                 standing = self.peers.with_device(device)
                 if standing is not None:
                     standing.end()
+                if forever:
+                    self._dialer.forget_device(device)
+                    self.pairings.forget_device(device)
             case effects.Parted(contact=contact):
                 for link in self.peers.links.values():
                     if getattr(link.peer, "contact", None) == contact:
@@ -477,9 +480,11 @@ class Engine:
         except LocalError as error:
             self.listeners.warn(error)
 
-    def friend_here(self) -> None:
+    def friend_here(self, device: DeviceId | None) -> None:
         """Somebody is here who may carry: what waits for that goes."""
         self._unspread.set()
+        if device is not None:
+            self._dialer.met(device)
 
     def _givable(self) -> tuple[tuple[int, DeviceId | None], ...]:
         """Return the links on which fresh envelopes may be given to somebody."""

@@ -86,8 +86,8 @@ class PairingDesk(Protocol):
 class Reach(Protocol):
     """Who knows where this node may be reached, and waits for friends to come."""
 
-    def friend_here(self) -> None:
-        """A link stands on which envelopes are exchanged."""
+    def friend_here(self, device: DeviceId | None) -> None:
+        """A link stands on which envelopes are exchanged, with this device if that is known."""
         ...
 
     async def told_to(self, lane: bytes) -> Addresses:
@@ -391,7 +391,7 @@ class LinkTask:
             strangers=context.strangers,
             inline=context.inline,
         )
-        context.reach.friend_here()
+        context.reach.friend_here(known)
         nursery.start_soon(self._guarded, nursery, exchange.pump.run)
         if self._initiator and not exchange.metered:
             nursery.start_soon(self._guarded, nursery, exchange.reconciling.run)

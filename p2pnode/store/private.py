@@ -35,7 +35,9 @@ class Private(Table):
 
     def names(self, transport: str) -> list[str]:
         """Return under which names a transport saved something, oldest first."""
-        rows = self._db.rows("SELECT name FROM private WHERE transport=? ORDER BY ref", (transport,))
+        rows = self._db.rows(
+            "SELECT name FROM private WHERE transport=? ORDER BY ref", (transport,)
+        )
         return [name for (name,) in rows]
 
     def export(self, contact: ContactId | None) -> Exported:
