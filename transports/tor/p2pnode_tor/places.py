@@ -89,8 +89,8 @@ def _take(descriptor: int) -> None:
 
 def _sockets(data: Path) -> "tempfile.TemporaryDirectory[str]":
     """Make a fresh directory whose name leaves room for a socket's. Raises OSError."""
-    candidates = [data, Path(os.environ.get("XDG_RUNTIME_DIR") or "/"), tempfile.gettempdir()]
-    for place in (*map(Path, candidates), Path("/tmp")):  # noqa: S108 - a directory of mode 0700
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"  # noqa: S108 - the directory's mode is 0700
+    for place in (data, Path(runtime), Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108
         name = _RUN if place == data else "p2pnode-tor-"
         longest = place / f"{name}12345678" / ("s" * LONGEST_NAME)
         if len(os.fsencode(longest)) <= MAX_SOCKET_PATH and os.access(place, os.W_OK):

@@ -177,6 +177,7 @@ class Running:
                 meeting.close()
                 del self.onions[meeting.key.service]
                 await self._publish(meeting)
+                await self._cut(meeting)
                 return
             held = await self.lanes.drop(self._host, lane)
             onion = self.onions.get(held.key.service) if held is not None else None
@@ -187,6 +188,7 @@ class Running:
                 onion.close()
                 del self.onions[onion.key.service]
             await self._publish(onion)
+            await self._cut(onion)
 
     async def _publish(self, onion: Onion) -> None:
         """Tell tor how a service is now. A tor that is gone is told when it is back."""
@@ -197,6 +199,12 @@ class Running:
                 await onion.publish(self.session.control)
             else:
                 await onion.withdraw(self.session.control)
+
+    async def _cut(self, onion: Onion) -> None:
+        """End what stands with a service's visitors."""
+        if self.session is not None:
+            with suppress(ControlLost):
+                await onion.cut(self.session.control)
 
     # Tor ----------------------------------------------------------------------------------------
 
