@@ -78,8 +78,8 @@ def set_network(victim: TorDaemon, *, on: bool) -> None:
 def keeps_dialling(author: TorDaemon, seconds: float) -> Iterator[None]:
     """Let so much time pass after the body; a daemon's tor must be asked for an onion meanwhile.
 
-    Tor may hide for a while that the other end is gone: a link that seems to stand is as good, until
-    its keep-alive tells.
+    Tor may hide for a while that the other end is gone: a link that seems to stand is as good,
+    until its keep-alive tells.
     """
     with author.tor() as control:
         control.ask("SETEVENTS STREAM")
