@@ -4,6 +4,7 @@
 # make fuzz-ble   a million fragments and a thousand epochs of Bluetooth LE on virtual radios
 # make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
 # make month  thirty virtual days of a node nobody looks after (some minutes)
+# make faults-tor  two daemons over Tor while it is killed, cut off, gone for two minutes (six minutes)
 # make deb    a Debian package in dist/ (DEB_ARCH=arm64: for a Raspberry Pi, from any machine)
 # make man    the manual pages, from the command line itself, in build/man
 # make test-deb   the package on a bare Debian machine under its own systemd; root, two minutes
@@ -17,7 +18,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz fuzz-ble soak month test-bluez clean system deb man test-deb
+.PHONY: demo test lint bench fuzz fuzz-ble soak month test-bluez faults-tor clean system deb man test-deb
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -49,6 +50,9 @@ soak: .venv/ready
 
 month: .venv/ready
 	$(BIN)/python -m tests.simulation.month --days 30 $(if $(SEED),--seed $(SEED))
+
+faults-tor: .venv/ready system
+	$(BIN)/python -m transports.tor.tests.tor_faults
 
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null)
 

@@ -1,4 +1,4 @@
-"""Run benchmarks, print one JSON object: limits core reconcile daemons relay footprint, or all.
+"""Run benchmarks, print one JSON object: limits core reconcile daemons relay footprint tor, or all.
 The growth with the population takes a quarter of an hour: python -m bench.scale."""
 
 import json
@@ -7,7 +7,7 @@ import platform
 import sys
 from typing import Any
 
-from bench import core, daemons, footprint, limits, reconcile, relay
+from bench import core, daemons, footprint, limits, reconcile, relay, tor
 
 
 def rounded(value: Any) -> Any:
@@ -45,6 +45,8 @@ def main(parts: list[str]) -> None:
         found["relay"] = relay.measure()
     if not parts or "footprint" in parts:
         found["footprint"] = footprint.measure()
+    if not parts or "tor" in parts:
+        found["tor"] = tor.measure()
     print(json.dumps(rounded(found), indent=1))
 
 

@@ -68,6 +68,11 @@ class Home:
         return self.root / "erase.json"
 
     @property
+    def transports(self) -> Path:
+        """Where transports keep files of their own, each in a directory of its name."""
+        return self.root / "transports"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock says that a daemon (or `init`) holds this home."""
         return self.root / "lock"

@@ -3,14 +3,14 @@
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import trio
 
-from p2pnode import schema
-from p2pnode.config import Config, Home
+from p2pnode import plugins, schema
+from p2pnode.config import Home
 from p2pnode.engine.clock import wall_time
 from p2pnode.errors import LocalError
 from p2pnode.logs import traced
@@ -152,7 +152,12 @@ async def transports(found: Iterable[tuple[str, Diagnosable]]) -> list[schema.Fi
     return told
 
 
-def settings(config: Config) -> list[schema.Finding]:
-    """Tell what is switched off."""
-    off = sorted(name for name, value in config.transports.items() if value is False)
-    return [finding(name, "transport", "skip", "switched off in config.toml") for name in off]
+def switched_off(running: Collection[str]) -> list[schema.Finding]:
+    """Tell what is installed and off, and how to turn it on. running: names of what is on."""
+    return [
+        finding(
+            name, "transport", "skip", "off", f"to turn it on: {name} = true under [transports]"
+        )
+        for name in plugins.names()
+        if name not in running
+    ]

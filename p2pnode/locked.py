@@ -119,5 +119,6 @@ async def open_locked(home: Home, config: Config) -> AsyncIterator[LockedNode]:
             random=SystemRandom(),
             carry_pass=files.carry_pass(home.carry_pass) or entropy.take(files.CARRY_PASS),
             locked=True,
+            files=home.transports,
         )
         yield await stack.enter_async_context(LockedNode(stores, engine).running())

@@ -125,6 +125,7 @@ class Node(schema.Service):
             random=random or SystemRandom(),
             inline=reader is None,
             carry_pass=carry_pass,
+            files=home.transports if home is not None else None,
         )
         self._ask = self.engine.owner.ask
         settings = home.config if home is not None else None
@@ -339,7 +340,9 @@ class Node(schema.Service):
         if self._home is not None:
             found += await trio.to_thread.run_sync(diagnosis.home, self._home)
         found += await self._read(diagnosis.stores)
-        found += await diagnosis.transports(self.engine.diagnosable())
+        on = self.engine.diagnosable()
+        found += diagnosis.switched_off([name for name, _ in on])
+        found += await diagnosis.transports(on)
         return schema.Diagnosis(findings=found)
 
     async def _peers(self) -> schema.Peers:

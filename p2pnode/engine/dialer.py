@@ -5,7 +5,7 @@ contact on a link. Addresses are hints: who is there shows only on the link.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -32,6 +32,9 @@ LONGEST_WAIT = 60.0
 LONGEST_WAIT_UNSEEN = 600.0
 """Seconds between tries: doubling from the first, up to the longest (place seen, or only told)."""
 
+MOST_DOUBLINGS = 16
+"""Times the wait doubles at most: far beyond the longest wait, far below what a float holds."""
+
 STRANGER_WAIT = 300.0
 """Seconds after which a stranger is tried again, unless something changes here before."""
 
@@ -52,17 +55,24 @@ class Begin(Protocol):
 
 @dataclass(eq=False)
 class Place:
-    """One address and what is known of it."""
+    """One address and what is known of it.
+
+    device: who is there, as far as is known. teller: the contact's device that told of it. fresh:
+    set when waiting on has lost its reason.
+    """
 
     transport: Transport
     address: Address
     lane: Lane | None
     seen: bool
     device: DeviceId | None = None
+    teller: DeviceId | None = None
     after: float = 0.0
     tried: int = -1
     link: LinkTask | None = None
     twice: bool = False
+    failures: int = 0
+    fresh: trio.Event = field(default_factory=trio.Event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -104,9 +114,19 @@ class Dialer:
         """A contact's device said where it may be reached."""
         place = self._places.get((transport.name, address))
         if place is not None:
-            place.device, place.lane = device, lane
+            place.device, place.lane, place.teller = device, lane, device
             return
-        self._add(Place(transport, address, lane, seen=False, device=device, after=FIRST_WAIT))
+        self._add(
+            Place(
+                transport,
+                address,
+                lane,
+                seen=False,
+                device=device,
+                teller=device,
+                after=FIRST_WAIT,
+            )
+        )
 
     def lost(self, transport: Transport, address: Address) -> None:
         """A transport no longer sees an address; what a contact told stays worth a try."""
@@ -117,6 +137,13 @@ class Dialer:
             self._drop(place)
         else:
             place.seen = False
+
+    def forget_device(self, device: DeviceId) -> None:
+        """A contact was removed: what its device told is not dialled any more."""
+        for place in [known for known in self._places.values() if known.teller == device]:
+            place.teller = place.lane = None
+            if not place.seen:
+                self._drop(place)
 
     def forget(self, transport: Transport) -> None:
         """A transport has stopped."""
@@ -142,6 +169,14 @@ class Dialer:
                     place.twice = True
                     self._nursery.start_soon(self._besides, place)
 
+    def retry(self, transport: Transport) -> None:
+        """A transport has come up: what failed before says nothing about now."""
+        _begin_anew(one for one in self._places.values() if one.transport is transport)
+
+    def met(self, device: DeviceId) -> None:
+        """A device is here: once it goes it is worth as many tries as one that was never missed."""
+        _begin_anew(one for one in self._places.values() if one.device == device)
+
     def nearby(self, transport: str) -> int:
         """Return how many places a transport sees now."""
         return sum(place.seen for (name, _), place in self._places.items() if name == transport)
@@ -160,35 +195,34 @@ class Dialer:
     async def _tend(self, place: Place) -> None:
         with place.scope:
             await trio.sleep(place.after)
-            failures = 0
             while True:
                 await self._until_wanted(place)
                 changes = self._changes
                 link = await self._try(place)
                 if changes != self._changes:
-                    failures = 0
-                    await self._pause(AGAIN)
+                    place.failures = 0
+                    await self._pause(place, AGAIN)
                     continue
                 if link is None:
-                    failures += 1
+                    place.failures = min(place.failures + 1, MOST_DOUBLINGS)
                     longest = LONGEST_WAIT if place.seen else LONGEST_WAIT_UNSEEN
-                    await self._pause(min(FIRST_WAIT * 2**failures, longest))
+                    await self._pause(place, min(FIRST_WAIT * 2**place.failures, longest))
                     continue
-                failures = 0
+                place.failures = 0
                 friend = link.device or link.carrier
                 if friend is not None:
                     place.device = friend.id
-                    await self._pause(FIRST_WAIT)
+                    await self._pause(place, FIRST_WAIT)
                 elif link.exchange is not None:
                     place.device = None
-                    await self._pause(FRIEND_WAIT)
+                    await self._pause(place, FRIEND_WAIT)
                 elif link.pairing is not None:
                     await self._while_paired(link.pairing)
                     place.tried = -1  # it may have broken off
-                    await self._pause(FIRST_WAIT)
+                    await self._pause(place, FIRST_WAIT)
                 else:
                     place.device = None
-                    await self._pause(STRANGER_WAIT)
+                    await self._pause(place, STRANGER_WAIT)
 
     async def _until_wanted(self, place: Place) -> None:
         """Wait while a link with the device known to be there stands.
@@ -230,7 +264,7 @@ class Dialer:
             if link.pairing is None:
                 break
             await self._while_paired(link.pairing)
-            await self._pause(FIRST_WAIT)
+            await self._pause(place, FIRST_WAIT)
         place.twice = False
 
     async def _open(self, place: Place) -> LinkTask | None:
@@ -241,11 +275,18 @@ class Dialer:
             return None
         return self._new_link(channel, place.transport, initiator=True)
 
-    async def _pause(self, seconds: float) -> None:
-        """Sleep about that long; less when something changes here."""
-        changed = self._changed
+    async def _pause(self, place: Place, seconds: float) -> None:
+        """Sleep about that long; less when something changes here, or for this place."""
         with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
-            await changed.wait()
+            await either(self._changed, place.fresh)
+
+
+def _begin_anew(places: Iterable[Place]) -> None:
+    for place in places:
+        if place.failures:
+            place.failures = 0
+            place.fresh.set()
+            place.fresh = trio.Event()
 
 
 async def either(first: trio.Event, second: trio.Event) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from random import Random
 
 import trio
@@ -72,7 +73,7 @@ class Engine:
     """One running node. `run` serves until cancelled.
 
     carry_pass: 32 bytes told to contacts, or b"". locked: contacts are known by that pass alone;
-    the vault is an empty one, and only custody is real.
+    the vault is an empty one, and only custody is real. files: where transports keep theirs.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Engine:
         inline: bool = False,
         carry_pass: bytes = b"",
         locked: bool = False,
+        files: Path | None = None,
     ) -> None:
         self.clock = clock
         self.peers = Peers()
@@ -108,7 +110,7 @@ class Engine:
         simplex = [one for one in transports if isinstance(one, Courier)]
         self.couriers = Couriers(simplex, self.owner)
         self.transports = Transports(
-            duplex, self._dialer, self.owner, self._incoming, self._reachable_anew, random
+            duplex, self._dialer, self.owner, self._incoming, self._up_again, random, files
         )
         self._context = Context(
             self.owner,
@@ -235,6 +237,11 @@ class Engine:
             if kept:
                 entries.append((one.transport.name, kept))
         return Addresses(tuple(entries))
+
+    def _up_again(self, transport: Transport) -> None:
+        """A transport has come up: others may be reached by it, and may reach this node."""
+        self._dialer.retry(transport)
+        self._reachable_anew()
 
     def _reachable_anew(self) -> None:
         """Addresses have changed: tell contacts that are here; others hear of it when they come."""
@@ -374,10 +381,13 @@ class Engine:
     def _perform_rare(self, effect: effects.Effect) -> None:
         assert self._nursery is not None
         match effect:
-            case effects.Cut(device=device):
+            case effects.Cut(device=device, forever=forever):
                 standing = self.peers.with_device(device)
                 if standing is not None:
                     standing.end()
+                if forever:
+                    self._dialer.forget_device(device)
+                    self.pairings.forget_device(device)
             case effects.Parted(contact=contact):
                 for link in self.peers.links.values():
                     if getattr(link.peer, "contact", None) == contact:
@@ -472,9 +482,11 @@ class Engine:
         except LocalError as error:
             self.listeners.warn(error)
 
-    def friend_here(self) -> None:
+    def friend_here(self, device: DeviceId | None) -> None:
         """Somebody is here who may carry: what waits for that goes."""
         self._unspread.set()
+        if device is not None:
+            self._dialer.met(device)
 
     def _givable(self) -> tuple[tuple[int, DeviceId | None], ...]:
         """Return the links on which fresh envelopes may be given to somebody."""

@@ -87,8 +87,8 @@ class PairingDesk(Protocol):
 class Reach(Protocol):
     """Who knows where this node may be reached, and waits for friends to come."""
 
-    def friend_here(self) -> None:
-        """A link stands on which envelopes are exchanged."""
+    def friend_here(self, device: DeviceId | None) -> None:
+        """A link stands on which envelopes are exchanged, with this device if that is known."""
         ...
 
     async def told_to(self, lane: bytes) -> Addresses:
@@ -399,7 +399,7 @@ class LinkTask:
         )
         if exchange.partial is not None:
             self.tell(exchange.partial.held)
-        context.reach.friend_here()
+        context.reach.friend_here(known)
         nursery.start_soon(self._guarded, nursery, exchange.pump.run)
         if self._initiator and not exchange.metered:
             nursery.start_soon(self._guarded, nursery, exchange.reconciling.run)

@@ -14,7 +14,7 @@ from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.peers import OpenPairing, Peers, replaces
 from p2pnode.errors import InvalidInput, LocalError, PairingFailed, RemoteError
-from p2pnode.ids import ContactId, Lane, PairingId, id_bytes, id_text
+from p2pnode.ids import ContactId, DeviceId, Lane, PairingId, id_bytes, id_text
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.fingerprint import fingerprint, grouped
@@ -257,6 +257,12 @@ class Pairings:
             self._step(desk, "paired", contact=name, fingerprint=grouped(fingerprint(account)))
             self._close(desk)
 
+    def forget_device(self, device: DeviceId) -> None:
+        """A contact was removed: the place of its code ends at once."""
+        for desk in self._desks.values():
+            if desk.over and desk.agreed is not None and desk.agreed.device == device:
+                self._leave_place(desk, 0.0)
+
     # Inside ------------------------------------------------------------------------------------
 
     async def _perform(self, desk: Desk, effects: list[machine.Effect]) -> None:
@@ -306,11 +312,13 @@ class Pairings:
         if desk.link is not None:
             desk.link.tell(Bye(BYE_PAIRED))
         # Whoever has become a contact there comes once more, and is told where else to come.
-        linger = LINGER if desk.agreed is not None else 0.0
+        self._leave_place(desk, LINGER if desk.agreed is not None else 0.0)
+
+    def _leave_place(self, desk: Desk, after: float) -> None:
         if desk.lane is not None:
-            self._meeting.close_meeting(desk.lane, linger)
+            self._meeting.close_meeting(desk.lane, after)
         if desk.joiner and desk.code.onion is not None:
-            self._meeting.seek_no_more(desk.code.onion, linger)
+            self._meeting.seek_no_more(desk.code.onion, after)
 
     def _open(self, kind: str, code: Code, half: Half, petname: str, lifetime: int) -> Desk:
         desk = Desk(

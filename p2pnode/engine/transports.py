@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import trio
@@ -13,7 +14,7 @@ from p2pnode.errors import InvalidInput, TransportUnavailable
 from p2pnode.ids import Lane
 from p2pnode.logs import traced
 from p2pnode.spi.transport import MAX_ADDRESS, Address, Channel, Transport, TransportState
-from p2pnode.turns.asks import LoadPrivate, SavePrivate
+from p2pnode.turns.asks import LoadPrivate, PrivateNames, SavePrivate
 
 log = logging.getLogger("p2pnode.transports")
 
@@ -43,7 +44,10 @@ def declared(transport: Transport, name: str) -> bool:
 
 
 class HostFor:
-    """What one running transport sees of the node (`p2pnode.spi.transport.Host`)."""
+    """What one running transport sees of the node (`p2pnode.spi.transport.Host`).
+
+    directory: where it may keep files; None where the home is in memory.
+    """
 
     def __init__(
         self,
@@ -51,9 +55,11 @@ class HostFor:
         dialer: Dialer,
         owner: Owner,
         incoming: Incoming,
-        changed: Callable[[], None],
+        changed: Callable[[Transport], None],
+        directory: Path | None,
     ) -> None:
         self._changed = changed
+        self._directory = directory
         self._running = running
         self._dialer = dialer
         self._owner = owner
@@ -73,12 +79,11 @@ class HostFor:
         await self._incoming(channel, self._running.transport)
 
     def report(self, state: TransportState, detail: str = "") -> None:
-        """Keep the state for `status`; contacts are told where a transport that is up again reaches
-        this node."""
+        """Keep the state for `status`; what a transport that is up again brings is told."""
         before = self._running.state
         self._running.state, self._running.detail = state, detail
         if state == "up" and before != "up":
-            self._changed()
+            self._changed(self._running.transport)
 
     async def load(self, name: str) -> bytes | None:
         """Return what the transport saved."""
@@ -93,9 +98,29 @@ class HostFor:
             raise InvalidInput("a transport keeps values only under the names it declares")
         await self._owner.ask(SavePrivate(self._running.transport.name, name, value))
 
+    async def names(self) -> list[str]:
+        """Return under which names the transport saved something."""
+        found: list[str] = await self._owner.ask(PrivateNames(self._running.transport.name))
+        return found
+
+    def directory(self) -> Path | None:
+        """Return the transport's place for files, made where it is not there yet."""
+        place = self._directory
+        if place is None:
+            return None
+        try:
+            for made in (place.parent, place):
+                made.mkdir(mode=0o700, parents=True, exist_ok=True)
+                made.chmod(0o700)
+        except OSError as failure:
+            raise TransportUnavailable(
+                "it has no place for its files", why=failure.strerror or ""
+            ) from None
+        return place
+
 
 class Transports:
-    """All transports of this node."""
+    """All transports of this node. files: the directory for theirs; None keeps none."""
 
     def __init__(
         self,
@@ -103,10 +128,12 @@ class Transports:
         dialer: Dialer,
         owner: Owner,
         incoming: Incoming,
-        changed: Callable[[], None],
+        changed: Callable[[Transport], None],
         random: Random,
+        files: Path | None = None,
     ) -> None:
         self._changed = changed
+        self._files = files
         self.running = [Running(transport) for transport in transports]
         self._dialer = dialer
         self._owner = owner
@@ -154,7 +181,7 @@ class Transports:
             except* TransportUnavailable as group:
                 unavailable = True
                 one.detail = getattr(group.exceptions[0], "what", "")
-                log.warning("transport %s is not available here", one.transport.name)
+                log.warning("transport %s is off; see: p2pnode doctor", one.transport.name)
             except* Exception as group:
                 # A transport is somebody's plug-in: its defect must not end the node.
                 log.error(  # noqa: TRY400 - the traceback may hold addresses
@@ -172,7 +199,8 @@ class Transports:
             await trio.sleep(pause * self._random.uniform(0.75, 1.25))
 
     async def _run_one(self, one: Running) -> None:
-        host = HostFor(one, self._dialer, self._owner, self._incoming, self._changed)
+        place = self._files / one.transport.name if self._files is not None else None
+        host = HostFor(one, self._dialer, self._owner, self._incoming, self._changed, place)
         async with trio.open_nursery() as nursery:
             await nursery.start(one.transport.run, host)
             one.settled.set()

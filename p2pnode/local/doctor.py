@@ -34,7 +34,8 @@ def command(context: click.Context) -> None:
     else:
         wide = max((len(one.area) for one in found.findings), default=0)
         for one in found.findings:
-            fix = f"  fix: {clean(one.fix)}" if one.fix and one.result in ("warn", "fail") else ""
+            lead = "  fix: " if one.result in ("warn", "fail") else "  "
+            fix = lead + clean(one.fix) if one.fix and one.result != "pass" else ""
             terminal.line(
                 f"{MARKS[one.result]} {clean(one.area):{wide}}  {clean(one.name)}:"
                 f" {clean(one.detail)}{fix}"
@@ -68,7 +69,7 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
         diagnosis.finding("store", "vault", "skip", "only the daemon can open it", "p2pnode run")
     )
     loaded = plugins.load(home.config, config.enabled())
-    found += diagnosis.settings(config)
+    found += diagnosis.switched_off(config.enabled())
     found += look(config.hooks)
     found += trio.run(diagnosis.transports, [(one.name, one) for one in loaded])
     return Diagnosis(findings=found)

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -77,9 +78,10 @@ class CourierPair:
 
 
 class RecordingHost:
-    """A node that remembers what a transport tells it."""
+    """A node that remembers what a transport tells it. files: its directory, if it has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Path | None = None) -> None:
+        self.files = files
         self.reports: list[tuple[TransportState, str]] = []
         self.met: dict[Address, float] = {}
         self.saved: dict[str, bytes] = {}
@@ -122,6 +124,17 @@ class RecordingHost:
         self.saved[name] = value
         if not value:
             del self.saved[name]
+
+    async def names(self) -> list[str]:
+        """Return under which names something was saved."""
+        await trio.lowlevel.checkpoint()
+        return list(self.saved)
+
+    def directory(self) -> Path | None:
+        """Return the directory given, made where it is not there yet."""
+        if self.files is not None:
+            self.files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.files
 
     async def until(self, condition: Callable[["RecordingHost"], bool]) -> None:
         """Wait until something told makes the condition true."""
@@ -215,7 +228,15 @@ async def _alone(
 
 @asynccontextmanager
 async def _running(pair: Pair) -> AsyncIterator[World]:
-    hosts = RecordingHost(), RecordingHost()
+    with TemporaryDirectory(prefix="p2pnode-kit-") as made:
+        # One home is on a disk, under a name too long for a socket in it; the other is in memory.
+        hosts = RecordingHost(Path(made) / ("long" * 30)), RecordingHost()
+        async with _begun(pair, hosts) as world:
+            yield world
+
+
+@asynccontextmanager
+async def _begun(pair: Pair, hosts: tuple[RecordingHost, RecordingHost]) -> AsyncIterator[World]:
     ends = trio.CancelScope(), trio.CancelScope()
 
     async def run(which: int, *, task_status: trio.TaskStatus[None]) -> None:

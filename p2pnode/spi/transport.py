@@ -8,6 +8,7 @@ keys, contacts or what an envelope means: the node gives them opaque random lane
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NewType, Protocol
 
 import msgspec
@@ -141,6 +142,19 @@ class Host(Protocol):
         """
         ...
 
+    async def names(self) -> list[str]:
+        """Return the names under which this transport has saved something."""
+        ...
+
+    def directory(self) -> Path | None:
+        """Return a lasting directory for this transport alone (mode 0700), in the node's home; None
+        where the home is in memory.
+
+        For what another program must read; nothing there is encrypted. Its path may be too long
+        for a Unix socket in it. Raises TransportUnavailable when it cannot be made.
+        """
+        ...
+
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of a transport's own table in the configuration; defaults must work."""
@@ -197,7 +211,11 @@ class Transport(Diagnosable):
 
     @abstractmethod
     async def open(self, lane: Lane) -> None:
-        """Begin to serve a lane; again is harmless."""
+        """Begin to serve a lane; again is harmless.
+
+        All lanes there are get opened before `run`: what was saved for any other is of one that was
+        revoked while the transport, or the node, was not there to be told.
+        """
 
     @abstractmethod
     async def revoke(self, lane: Lane) -> None:

@@ -33,6 +33,13 @@ class Private(Table):
         "private.value": "keys a transport is reached by; the archive says what each is"
     }
 
+    def names(self, transport: str) -> list[str]:
+        """Return under which names a transport saved something, oldest first."""
+        rows = self._db.rows(
+            "SELECT name FROM private WHERE transport=? ORDER BY ref", (transport,)
+        )
+        return [name for (name,) in rows]
+
     def export(self, contact: ContactId | None) -> Exported:
         """Return the names alone: what of the values may leave, the transports' own word tells."""
         rows = self._db.rows("SELECT transport, name FROM private ORDER BY ref")

@@ -501,6 +501,13 @@ class LoadPrivate:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class PrivateNames:
+    """A transport asks under which names it kept something."""
+
+    transport: str
+
+
 Ask = (
     Send
     | Arrived
@@ -559,4 +566,5 @@ Ask = (
     | Upkeep
     | SavePrivate
     | LoadPrivate
+    | PrivateNames
 )

@@ -97,6 +97,7 @@ TURNS: dict[type, Turn] = {
     asks.Begin: lambda s, a, n, e: private.begin(s, a),
     asks.SavePrivate: lambda s, a, n, e: private.save(s, a),
     asks.LoadPrivate: lambda s, a, n, e: private.load(s, a),
+    asks.PrivateNames: lambda s, a, n, e: private.names(s, a),
     asks.Upkeep: upkeep.upkeep,
 }
 

@@ -52,7 +52,9 @@ def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
 
 def forget(vault: Vault, contact: ContactId) -> list[Effect]:
     """Remove a contact and everything of it; return what the engine must end."""
-    effects: list[Effect] = [Cut(device.id) for device in vault.devices.of_contact(contact)]
+    effects: list[Effect] = [
+        Cut(device.id, forever=True) for device in vault.devices.of_contact(contact)
+    ]
     effects += (LaneRevoked(lane) for lane in vault.lanes.of_contact(contact))
     vault.erase(contact)
     return [*effects, PeersChanged()]

@@ -95,9 +95,10 @@ class PassKept:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """End the links with a device."""
+    """End the links with a device; forever: it is forgotten, and is not sought any more."""
 
     device: DeviceId
+    forever: bool = False
 
 
 @dataclass(frozen=True, slots=True)

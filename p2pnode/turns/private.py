@@ -1,6 +1,6 @@
 """Small durable facts: what transports keep, and how far consumers have read."""
 
-from p2pnode.turns.asks import Acknowledge, Begin, LoadPrivate, SavePrivate
+from p2pnode.turns.asks import Acknowledge, Begin, LoadPrivate, PrivateNames, SavePrivate
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.stores import Stores
 
@@ -30,3 +30,8 @@ def save(stores: Stores, ask: SavePrivate) -> Decision:
 def load(stores: Stores, ask: LoadPrivate) -> Decision:
     """Answer what a transport kept under a name, or None."""
     return Decision(stores.vault.private.load(ask.transport, ask.name))
+
+
+def names(stores: Stores, ask: PrivateNames) -> Decision:
+    """Answer under which names a transport kept something."""
+    return Decision(stores.vault.private.names(ask.transport))

@@ -7,9 +7,10 @@ import trio
 
 from p2pnode.engine.dialer import Dialer
 from p2pnode.engine.peers import Peers
+from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
-from p2pnode.spi.memory import MemoryNet
-from p2pnode.spi.transport import Address
+from p2pnode.spi.memory import MemoryNet, MemoryTransport
+from p2pnode.spi.transport import Address, Channel
 
 
 @pytest.mark.parametrize("ended", ["before it began", "after its end"])
@@ -25,3 +26,72 @@ async def test_what_a_last_commit_tells_does_not_matter(ended, autojump_clock):
     dialer.encountered(transport, Address(b"cy"), 0.0)
     dialer.changed()
     assert dialer.nearby("memory") == 0
+
+
+class Silent(MemoryTransport):
+    """Somebody whom no dial reaches; counts the tries."""
+
+    tries = 0
+
+    async def dial(self, address: Address, lane: Lane | None = None) -> Channel:
+        self.tries += 1
+        await trio.lowlevel.checkpoint()
+        raise ChannelClosed
+
+
+async def test_a_place_where_nobody_answers_is_tried_on_and_on(autojump_clock):
+    """The wait doubled without a bound, and after a thousand tries no float held it any more."""
+    transport = Silent(MemoryNet(), "ana")
+    dialer = Dialer(Peers(), Random(1), None, None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dialer.run)
+        dialer.encountered(transport, Address(b"bo"), 0.0)
+        await trio.sleep(86_400)
+        nursery.cancel_scope.cancel()
+    assert transport.tries > 1_100
+
+
+async def test_a_transport_that_comes_up_tries_its_places_at_once(autojump_clock):
+    transport, other = Silent(MemoryNet(), "ana"), Silent(MemoryNet(), "ana")
+    dialer = Dialer(Peers(), Random(1), None, None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dialer.run)
+        for one, name in ((transport, b"bo"), (other, b"cy")):
+            dialer.told(one, Address(name), DeviceId(b"device"), Lane(b"lane"))
+        await trio.sleep(3_000)  # by now the waits are ten minutes long
+        before, before_other = transport.tries, other.tries
+        dialer.retry(transport)
+        await trio.sleep(5)
+        assert transport.tries >= before + 2, "at once, and soon again"
+        assert other.tries == before_other
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_was_here_is_sought_at_once_when_he_goes(autojump_clock):
+    transport, device = Silent(MemoryNet(), "ana"), DeviceId(b"device")
+    peers = Peers()
+    dialer = Dialer(peers, Random(1), None, None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dialer.run)
+        dialer.told(transport, Address(b"bo"), device, Lane(b"lane"))
+        await trio.sleep(3_000)
+        before = transport.tries
+        dialer.met(device)  # and gone again
+        await trio.sleep(5)
+        assert transport.tries >= before + 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_removed_contact_told_is_dialled_no_more(autojump_clock):
+    transport, device = Silent(MemoryNet(), "ana"), DeviceId(b"device")
+    dialer = Dialer(Peers(), Random(1), None, None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dialer.run)
+        dialer.told(transport, Address(b"bo"), device, Lane(b"lane"))
+        await trio.sleep(5)
+        assert transport.tries
+        dialer.forget_device(device)
+        before = transport.tries
+        await trio.sleep(3_000)
+        assert transport.tries == before
+        nursery.cancel_scope.cancel()

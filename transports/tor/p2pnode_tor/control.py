@@ -87,7 +87,8 @@ class Control:
         self._closing = False
 
     async def ask(self, command: str) -> list[str]:
-        """Send one line and return the lines of its answer, without their numbers.
+        """Send one line and return the lines of its answer, without their numbers; what tor tells
+        in several lines is one, with its breaks.
 
         Raises CommandFailed, ControlLost, and ValueError for more than one line.
         """

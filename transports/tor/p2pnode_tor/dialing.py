@@ -1,5 +1,6 @@
 """Opening streams to onion services, through SOCKS and nothing else."""
 
+import re
 from collections import OrderedDict
 
 import trio
@@ -26,8 +27,19 @@ MAX_KEYS = 1_024
 MAX_DIALLED = 1_024
 """Services remembered that were dialled since tor last forgot."""
 
-_NO_KEY = 0xF4
-"""SOCKS error (tor's extended ones): the service's descriptor needs a client key."""
+NO_KEY, WRONG_KEY = 0xF4, 0xF5
+"""SOCKS errors (tor's extended ones): the descriptor asks for a client key; ours is another."""
+
+
+def refusal(failure: ProxyError) -> int:
+    """Return the code a SOCKS proxy has refused with, 0 when it has not.
+
+    The library leaves out codes that are not in RFC 1928, but for its words.
+    """
+    if failure.error_code is not None:
+        return failure.error_code
+    told = re.search(r"0X([0-9A-F]{2})$", str(failure), re.IGNORECASE)
+    return int(told[1], 16) if told else 0
 
 
 class _UnixProxy(Proxy):
@@ -77,7 +89,7 @@ class Dialling:
             try:
                 return await self._connect(address, lane)
             except ProxyError as failure:
-                if failure.error_code != _NO_KEY:
+                if refusal(failure) != NO_KEY:
                     raise
             async with self._tor:
                 # Whoever told tor to forget, we or another controller, made it forget keys too.

@@ -4,6 +4,7 @@ The first `most` lanes get a service each, so that contacts cannot link us by co
 Further ones share a service: they can, but each still has a client key of its own.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from p2pnode.ids import Lane
@@ -17,6 +18,8 @@ SHARED = "shared"
 """Name of the shared service's seed in the private store."""
 
 _OWN, _SHARING = 1, 2
+
+_PREFIX = "lane-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,17 @@ class Lanes:
         await host.save(_name(lane), b"")
         return gone
 
+    async def forget_others(self, host: Host, wanted: Collection[Lane]) -> None:
+        """Forget in the vault what is kept for lanes that are neither wanted nor held any more.
+
+        They were revoked while nobody was there to be told.
+        """
+        for name in await host.names():
+            if name.startswith(_PREFIX):
+                lane = Lane(bytes.fromhex(name.removeprefix(_PREFIX)))
+                if lane not in wanted and lane not in self.held:
+                    await host.save(name, b"")
+
     def sharing(self, key: OnionKey) -> list[Lane]:
         """Return the lanes that a service serves."""
         return [lane for lane, held in self.held.items() if held.key == key]
@@ -74,7 +88,7 @@ class Lanes:
 
 
 def _name(lane: Lane) -> str:
-    return f"lane-{lane.hex()}"
+    return f"{_PREFIX}{lane.hex()}"
 
 
 def _parts(raw: bytes) -> tuple[int, bytes, bytes]:

@@ -13,7 +13,9 @@ import trio
 from p2pnode.ids import Lane
 from p2pnode_tor.address import PORT
 from p2pnode_tor.control import CommandFailed, Control
+from p2pnode_tor.health import pairs
 from p2pnode_tor.keys import OnionKey, client_public_text
+from p2pnode_tor.places import LONGEST_NAME
 
 BACKLOG = 16
 """Streams the kernel holds until they are accepted."""
@@ -23,6 +25,9 @@ MAX_STREAMS = 64
 
 BREATH = 0.1
 """Seconds to wait when the process has no file descriptors left."""
+
+UNKNOWN = "552"
+"""Tor's answer about what it does not know (any more)."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -83,7 +88,7 @@ class Onion:
                 await listener.bind(("127.0.0.1", 0))
                 self._target = f"127.0.0.1:{listener.getsockname()[1]}"
             else:
-                path = place / self.key.service[:16]
+                path = place / self.key.service[:LONGEST_NAME]
                 path.unlink(missing_ok=True)
                 await listener.bind(str(path))
                 self._target = f"unix:{path}"
@@ -120,5 +125,22 @@ class Onion:
             try:
                 await control.ask(f"DEL_ONION {self.key.service}")
             except CommandFailed as failure:
-                if failure.code != "552":  # tor does not know it: just as well
+                if failure.code != UNKNOWN:  # just as well
                     raise
+
+    async def cut(self, control: Control) -> None:
+        """End what stands with visitors; those who still may come again do so by themselves.
+
+        Tor lets a circuit that stands ask for further streams, even from a service made anew.
+        """
+        answer = await control.ask("GETINFO circuit-status")
+        for line in "\n".join(answer).split("\n"):
+            told = pairs(line)
+            theirs = told.get("PURPOSE") == "HS_SERVICE_REND"
+            if theirs and told.get("REND_QUERY") == self.key.service:
+                number = line.removeprefix("circuit-status=").split()[0]
+                try:
+                    await control.ask(f"CLOSECIRCUIT {number}")
+                except CommandFailed as failure:
+                    if failure.code != UNKNOWN:
+                        raise

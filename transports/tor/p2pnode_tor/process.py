@@ -9,13 +9,13 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from p2pnode.errors import TransportUnavailable
-from p2pnode_tor.settings import Door, TorSettings
+from p2pnode_tor.places import Places
+from p2pnode_tor.settings import TorSettings
 
 READY_TIMEOUT = 60.0
 """Seconds from the start of tor until it takes commands; a Pi with a slow card needs ten."""
@@ -31,27 +31,6 @@ _READY = "Opened Control listener connection (ready)"
 
 class TorFailed(Exception):
     """Tor has ended before it took commands; the text is short and names nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where our own tor keeps and shows things: both directories are for us alone.
-
-    data: lasts. sockets: short, because a Unix socket's path has at most 107 bytes.
-    """
-
-    data: Path
-    sockets: Path
-
-    @property
-    def control(self) -> Door:
-        """Where it takes commands."""
-        return Door(path=str(self.sockets / "control"))
-
-    @property
-    def socks(self) -> Door:
-        """Where it takes streams."""
-        return Door(path=str(self.sockets / "socks"))
 
 
 def find(program: str) -> str | None:
@@ -105,10 +84,9 @@ async def own_tor(
 ) -> AsyncIterator[trio.Process]:
     """Run a tor of our own while in the context; it takes commands already.
 
-    Raises TorFailed, and TransportUnavailable when it cannot be started or its place be made.
+    Raises TorFailed, and TransportUnavailable when it cannot be started.
     """
     try:
-        places.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         process = await trio.lowlevel.open_process(
             [program, "-f", "-", "--defaults-torrc", "/dev/null"],
             stdin=subprocess.PIPE,
@@ -120,7 +98,7 @@ async def own_tor(
         raise TransportUnavailable(
             "tor cannot be started",
             why=failure.strerror or "",
-            hint="Reinstall tor, or look at data_directory under [transports.tor]",
+            hint="Reinstall it: apt install tor",
         ) from None
     try:
         assert process.stdin is not None

@@ -1,6 +1,6 @@
 """What stands while the transport runs: a tor, kept alive, and the onion services it publishes."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from weakref import WeakSet
 
@@ -14,7 +14,8 @@ from p2pnode_tor.health import Health
 from p2pnode_tor.keys import OnionKey, new_secret
 from p2pnode_tor.lanes import Lanes
 from p2pnode_tor.onions import Onion
-from p2pnode_tor.process import Places, TorFailed
+from p2pnode_tor.places import Places
+from p2pnode_tor.process import TorFailed
 from p2pnode_tor.session import Session, own_session, system_session
 from p2pnode_tor.settings import TorSettings
 
@@ -29,10 +30,18 @@ STEADY = 60.0
 
 
 class Running:
-    """One run. program: the path of our own tor, None where the system's is used."""
+    """One run. program: the path of our own tor, None where the system's is used.
+
+    wanted: the lanes that are open, as they change.
+    """
 
     def __init__(
-        self, host: Host, settings: TorSettings, places: Places, program: str | None
+        self,
+        host: Host,
+        settings: TorSettings,
+        places: Places,
+        program: str | None,
+        wanted: Collection[Lane],
     ) -> None:
         self.session: Session | None = None
         self._health = Health()
@@ -46,6 +55,8 @@ class Running:
         self._settings = settings
         self._places = places
         self._program = program
+        self._wanted = wanted
+        self._late = False
         self._told: tuple[TransportState, str] | None = None
         self._changing = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -55,17 +66,13 @@ class Running:
         )
 
     @asynccontextmanager
-    async def begun(self, opened: Iterable[Lane], revoked: Iterable[Lane]) -> AsyncIterator[None]:
-        """Run while in the context; lanes are those opened and revoked before."""
+    async def begun(self) -> AsyncIterator[None]:
+        """Run while in the context."""
         with self._arriving, self._arrivals:
             try:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     try:
-                        for lane in revoked:
-                            await self.drop(lane)
-                        for lane in opened:
-                            await self.serve(lane)
                         nursery.start_soon(self._hand_over)
                         nursery.start_soon(self._keep_tor)
                         yield
@@ -76,8 +83,15 @@ class Running:
                 for channel in list(self._channels):
                     channel.end()
 
+    def late(self) -> None:
+        """Tor takes long to connect: go on beside the node's life, and say so."""
+        self._late = True
+        self.report(*self._health.state())
+
     def report(self, state: TransportState, detail: str = "") -> None:
         """Tell the node what is new."""
+        if state == "starting" and self._late:
+            state, detail = "degraded", f"still starting, {detail}"
         if self._told != (state, detail):
             self._told = (state, detail)
             self._host.report(state, detail)
@@ -105,9 +119,18 @@ class Running:
 
     # Lanes --------------------------------------------------------------------------------------
 
-    async def serve(self, lane: Lane) -> Onion | None:
-        """Let a lane's contact in; None when there is no room, or no time any more."""
+    async def adopt(self) -> None:
+        """Serve the lanes that are open; forget what is kept for others."""
         async with self._changing:
+            await self.lanes.forget_others(self._host, self._wanted)
+        for lane in list(self._wanted):
+            await self.serve(lane)
+
+    async def serve(self, lane: Lane) -> Onion | None:
+        """Let a lane's contact in; None when there is no room, no time, or no wish any more."""
+        async with self._changing:
+            if lane not in self._wanted:
+                return None
             known = lane in self.lanes.held
             held = await self.lanes.hold(self._host, lane)
             if held is None or self._nursery is None:
@@ -154,6 +177,7 @@ class Running:
                 meeting.close()
                 del self.onions[meeting.key.service]
                 await self._publish(meeting)
+                await self._cut(meeting)
                 return
             held = await self.lanes.drop(self._host, lane)
             onion = self.onions.get(held.key.service) if held is not None else None
@@ -164,6 +188,7 @@ class Running:
                 onion.close()
                 del self.onions[onion.key.service]
             await self._publish(onion)
+            await self._cut(onion)
 
     async def _publish(self, onion: Onion) -> None:
         """Tell tor how a service is now. A tor that is gone is told when it is back."""
@@ -174,6 +199,12 @@ class Running:
                 await onion.publish(self.session.control)
             else:
                 await onion.withdraw(self.session.control)
+
+    async def _cut(self, onion: Onion) -> None:
+        """End what stands with a service's visitors."""
+        if self.session is not None:
+            with suppress(ControlLost):
+                await onion.cut(self.session.control)
 
     # Tor ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ import trio
 from p2pnode_tor.control import CommandFailed, Control, ControlLost, open_control
 from p2pnode_tor.dialing import Dialling
 from p2pnode_tor.health import EVENTS, Health
-from p2pnode_tor.process import Places, own_tor
+from p2pnode_tor.places import Places
+from p2pnode_tor.process import own_tor
 from p2pnode_tor.settings import TorSettings, door_of_text
 
 FAREWELL_TIMEOUT = 2.0

@@ -32,8 +32,8 @@ class TorSettings(Settings, frozen=True):
     mode: "own" starts a tor of our own, "system" uses one that runs already, "auto" takes our own
         where tor is installed and the system's otherwise, "off" does nothing.
     program: tor's name or path, for our own.
-    data_directory: where our own tor keeps its guards and directory; empty picks a private place
-        below the user's state directory. Never share one between nodes.
+    data_directory: where our own tor keeps its guards and directory; empty picks a place in the
+        node's home. Never share one between nodes.
     control, socks: where the system's tor listens: a path, "ip:port" or "[ip6]:port".
     bridges: lines as bridge providers hand them out; given any, tor uses nothing else.
     plugins: pluggable transports, as in "obfs4 exec /usr/bin/obfs4proxy".

@@ -1,14 +1,9 @@
 """The Tor transport: keeps a tor running, onion services published, and dials those of others."""
 
-import fcntl
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import nullcontext, suppress
 from typing import ClassVar
 
-import platformdirs
 import trio
 
 from p2pnode.errors import ChannelClosed, RemoteError, TransportUnavailable
@@ -18,7 +13,7 @@ from p2pnode_tor import diagnosis, process
 from p2pnode_tor.address import PORT, OnionAddress, OnionPublic, decode_untrusted, encode
 from p2pnode_tor.keys import onion_bytes
 from p2pnode_tor.lanes import SHARED
-from p2pnode_tor.process import Places
+from p2pnode_tor.places import NOWHERE, own_places
 from p2pnode_tor.running import Running
 from p2pnode_tor.settings import TorSettings
 
@@ -27,9 +22,6 @@ START_PATIENCE = 30.0
 
 PUBLISH_PATIENCE = 15.0
 """Seconds `open` waits until others can find a new onion service."""
-
-DIRECTORY = "directory"
-"""Name of the data directory's name in the private store."""
 
 
 class TorTransport(Transport):
@@ -41,14 +33,12 @@ class TorTransport(Transport):
     private: ClassVar = {
         "lane-": "keys of the onion service that a contact reaches this node by",
         SHARED: "key of the onion service that further contacts share",
-        DIRECTORY: "name of the directory where tor keeps its guards",
     }
 
     def __init__(self, settings: TorSettings) -> None:
         super().__init__(settings)
         self._wanted = settings
         self._lanes: dict[Lane, None] = {}  # a set that keeps its order
-        self._revoked: set[Lane] = set()
         self._running: Running | None = None
 
     async def run(
@@ -58,16 +48,17 @@ class TorTransport(Transport):
         host.report("starting")
         try:
             program = self._program()
-            data = await self._data_directory(host) if program else Path()
-            with _private_directory() as sockets, _for_us_alone(data if program else None):
-                running = Running(host, self._wanted, Places(data, sockets), program)
-                async with running.begun(list(self._lanes), set(self._revoked)):
+            wanted = self._wanted
+            places = own_places(wanted.data_directory, host) if program else nullcontext(NOWHERE)
+            with places as where:
+                running = Running(host, wanted, where, program, self._lanes.keys())
+                async with running.begun():
                     self._running = running
-                    self._revoked.clear()
+                    await running.adopt()
                     with trio.move_on_after(START_PATIENCE):
                         await running.settled.wait()
                     if not running.settled.is_set():
-                        running.report("degraded", "still starting")
+                        running.late()
                     task_status.started()
                     await trio.sleep_forever()
         finally:
@@ -86,26 +77,6 @@ class TorTransport(Transport):
         if found is None and (mode == "own" or not there):
             raise TransportUnavailable("tor is not installed", hint="Install it: apt install tor")
         return found
-
-    async def _data_directory(self, host: Host) -> Path:
-        """Return where tor keeps its guards, the same each time. Raises TransportUnavailable."""
-        if self._wanted.data_directory:
-            data = Path(self._wanted.data_directory)
-        else:
-            name = await host.load(DIRECTORY)
-            if name is None:
-                name = os.urandom(8).hex().encode()
-                await host.save(DIRECTORY, name)
-            data = platformdirs.user_state_path("p2pnode") / "tor" / name.decode()
-        try:
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as failure:
-            raise TransportUnavailable(
-                "tor has no place for its files",
-                why=failure.strerror or "",
-                hint="Set data_directory under [transports.tor]",
-            ) from None
-        return data
 
     async def dial(self, address: Address, lane: Lane | None = None) -> Channel:
         """Open a channel to an onion service that is not one of ours."""
@@ -140,7 +111,6 @@ class TorTransport(Transport):
         """Publish an onion service for a lane; while Tor is up, returns when it can be found."""
         await trio.lowlevel.checkpoint()
         self._lanes[lane] = None
-        self._revoked.discard(lane)
         running = self._running
         if running is None:
             return
@@ -159,12 +129,13 @@ class TorTransport(Transport):
         return onion_bytes(onion.key.public) if onion is not None else b""
 
     async def revoke(self, lane: Lane) -> None:
-        """Withdraw a lane's onion service, or its key to the shared one, and forget both."""
+        """Withdraw a lane's onion service, or its key to the shared one, and forget both.
+
+        Without `run` the keys are forgotten by the next one: it finds them, and the lane not open.
+        """
         await trio.lowlevel.checkpoint()
         self._lanes.pop(lane, None)
-        if self._running is None:
-            self._revoked.add(lane)
-        else:
+        if self._running is not None:
             await self._running.drop(lane)
 
     async def diagnose(self) -> list[Check]:
@@ -178,32 +149,3 @@ class TorTransport(Transport):
             onions=list(running.onions.values()) if running is not None else [],
         )
         return await diagnosis.diagnose(self._wanted, seen)
-
-
-@contextmanager
-def _for_us_alone(data: Path | None) -> Iterator[None]:
-    """Keep a data directory from other nodes. Raises TransportUnavailable.
-
-    Tor locks it too, but only after it has listened, and waits in silence.
-    """
-    if data is None:
-        yield
-        return
-    with (data / "p2pnode.lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise TransportUnavailable(
-                "another node uses tor's data directory",
-                hint="Set another data_directory under [transports.tor]",
-            ) from None
-        yield
-
-
-@contextmanager
-def _private_directory() -> Iterator[Path]:
-    """Yield a short-lived directory with a short name, for nobody but us."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    place = runtime if runtime and os.access(runtime, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="p2pnode-tor-", dir=place) as made:
-        yield Path(made)

@@ -25,7 +25,8 @@ from p2pnode_tor.health import Health, bootstrap_progress, pairs
 from p2pnode_tor.keys import OnionKey, client_public_text, client_secret_text, service_id
 from p2pnode_tor.lanes import MAX_SHARING, Lanes
 from p2pnode_tor.onions import add_onion
-from p2pnode_tor.process import Places, configuration, failure_in, quoted
+from p2pnode_tor.places import MAX_SOCKET_PATH, Places, own_places
+from p2pnode_tor.process import configuration, failure_in, quoted
 from p2pnode_tor.settings import Door, TorSettings, door_of_text
 
 from p2pnode.errors import ChannelClosed, RemoteError, TransportUnavailable
@@ -279,6 +280,72 @@ async def test_damaged_keys_are_made_anew():
     await host.save(f"lane-{lane(1).hex()}", b"\x01short")
     assert (await Lanes(most=1).hold(host, lane(1))) is not None
     assert len(host.saved[f"lane-{lane(1).hex()}"]) == 65
+
+
+async def test_what_is_revoked_while_nobody_runs_is_forgotten_at_the_next_start(tmp_path):
+    """The node was killed between the commit and the word to the transport, or that was down."""
+    host = RecordingHost()
+    settings = TorSettings(mode="system", control=str(tmp_path / "control"), max_onions=1)
+
+    @asynccontextmanager
+    async def run(*opened: Lane):
+        transport = TorTransport(settings)
+        for one in opened:
+            await transport.open(one)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(transport.run, host)
+            yield transport
+            nursery.cancel_scope.cancel()
+
+    async with run(lane(1), lane(2), lane(3)) as first:
+        kept = {number: await first.addresses(lane(number)) for number in (1, 2, 3)}
+        assert all(kept.values())
+    assert {f"lane-{lane(number).hex()}" for number in (1, 2, 3)} < set(host.saved)
+    await first.revoke(lane(2))
+    async with run(lane(1)) as second:
+        assert await second.addresses(lane(1)) == kept[1]
+        assert await second.addresses(lane(2)) == await second.addresses(lane(3)) == []
+        assert set(host.saved) == {f"lane-{lane(1).hex()}", "shared"}
+        await second.open(lane(3))
+        assert await second.addresses(lane(3)) != kept[3]
+
+
+# Places ------------------------------------------------------------------------------------------
+
+
+async def test_places_lie_in_the_home_and_leave_nothing(tmp_path):
+    host = RecordingHost(tmp_path / "tor")
+    left = tmp_path / "tor" / "run-of-a-killed-one"
+    left.mkdir(parents=True)
+    with own_places("", host) as places:
+        assert places.data == tmp_path / "tor"
+        assert not left.exists()
+        assert places.sockets.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(TransportUnavailable, match="another node"), own_places("", host):
+            pass
+    assert not places.sockets.exists()
+    assert places.data.exists()
+
+
+async def test_sockets_have_room_where_homes_and_temporary_places_have_long_names(
+    tmp_path, monkeypatch
+):
+    long = tmp_path / ("long" * 40)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    for host in (RecordingHost(long / "tor"), RecordingHost()):
+        with own_places("", host) as places:
+            assert len(str(places.sockets / ("s" * 16))) <= MAX_SOCKET_PATH
+            assert places.data.is_dir()
+        assert not places.sockets.exists()
+
+
+async def test_a_place_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    wanted = str(tmp_path / "file" / "below")
+    with pytest.raises(TransportUnavailable, match="no place"), own_places(wanted, RecordingHost()):
+        pass
 
 
 # Without tor -------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 
     TorTransport(TorSettings(mode="own", options=private_network.options, …))
 
-Every tor here ends by itself when this process does, and none of them ever leaves 127.0.0.1.
+Every tor here ends by itself when this process does, and none of them ever leaves 127.0.0.1, or the
+virtual host that `TorNetwork(host)` puts them on.
 """
 
 import os
@@ -21,9 +22,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import pytest
+
+from tests.namespaces import NetworkHost
 
 AUTHORITIES, RELAYS = 3, 2
 
@@ -44,8 +46,6 @@ PathsNeededToBuildCircuits 0.25
 """
 
 _RELAY = """\
-Address 127.0.0.1
-OutboundBindAddress 127.0.0.1
 SocksPort 0
 ExitRelay 0
 ExitPolicy reject *:*
@@ -86,11 +86,82 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
+class Control:
+    """A control connection of a test's own: commands, and events. Made by `controlling`."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._socket = line
+        self._rest = b""
+        self._heard: deque[list[str]] = deque()
+
+    def ask(self, command: str) -> list[str]:
+        """Return the lines of an answer, without their numbers."""
+        self._socket.settimeout(PATIENCE)
+        self._socket.sendall(f"{command}\r\n".encode())
+        while (answer := self._next())[0].startswith("650"):
+            self._heard.append(answer)
+        assert answer[-1].startswith("250"), (command, answer)
+        return [line[4:] if line[:3] == "250" else line for line in answer]
+
+    def events(self, end: float | None = None) -> Iterator[list[str]]:
+        """Yield the events asked for, each as its lines; waits for them, until a monotonic time."""
+        while True:
+            if not self._heard:
+                self._socket.settimeout(
+                    PATIENCE if end is None else max(end - time.monotonic(), 0.001)
+                )
+                try:
+                    self._heard.append(self._next())
+                except TimeoutError:
+                    assert end is not None, "tor says nothing"
+                    return
+            yield self._heard.popleft()
+
+    def until(self, *words: str) -> str:
+        """Return the first line of the next event that has all these words in it."""
+        return next(told[0] for told in self.events() if all(word in told[0] for word in words))
+
+    def _next(self) -> list[str]:
+        """Return one answer or event: it ends with a line that has a space after its number.
+
+        Raises TimeoutError, and keeps what came before it.
+        """
+        while True:
+            lines, at, quoting = [], 0, False
+            while (end := self._rest.find(b"\r\n", at)) >= 0:
+                line = self._rest[at:end].decode("ascii", "replace")
+                lines.append(line)
+                at = end + 2
+                if quoting:
+                    quoting = line != "."
+                elif line[3:4] == "+":
+                    quoting = True
+                elif line[3:4] == " ":
+                    self._rest = self._rest[at:]
+                    return lines
+            fresh = self._socket.recv(1 << 16)
+            assert fresh, "tor has gone"
+            self._rest += fresh
+
+
+@contextmanager
+def controlling(path: Path) -> Iterator[Control]:
+    """Connect to a tor's control socket, with the cookie beside it if there is one."""
+    cookie = path.with_name("cookie")
+    secret = cookie.read_bytes().hex() if cookie.exists() else ""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(path))
+        control = Control(line)
+        control.ask(f"AUTHENTICATE {secret}".rstrip())
+        yield control
+
+
 @dataclass(eq=False)
 class Tor:
     """One tor of the network: a process that takes commands on `control`, and its last words."""
 
     home: Path
+    prefix: Sequence[str] = ()
     process: "subprocess.Popen[str] | None" = None
     words: deque[str] = field(default_factory=lambda: deque(maxlen=30))
     ready: threading.Event = field(default_factory=threading.Event)
@@ -111,7 +182,7 @@ class Tor:
         )
         (self.home / "torrc").write_text(common + configuration)
         self.process = subprocess.Popen(
-            ["tor", "-f", self.home / "torrc", "--defaults-torrc", "/dev/null"],
+            [*self.prefix, "tor", "-f", self.home / "torrc", "--defaults-torrc", "/dev/null"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,18 +203,6 @@ class Tor:
                 if "Bootstrapped 100%" in line:
                     self.connected.set()
 
-    @contextmanager
-    def following(self, event: str) -> Iterator[Iterator[list[str]]]:
-        """Yield an iterator over such events, each as its lines, from now on."""
-        assert self.ready.wait(PATIENCE), "".join(self.words)
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(PATIENCE)
-            line.connect(str(self.control))
-            line.sendall(f"AUTHENTICATE\r\nSETEVENTS {event}\r\n".encode())
-            with line.makefile("r", newline="\r\n") as heard:
-                assert [heard.readline()[:3], heard.readline()[:3]] == ["250", "250"]
-                yield events(heard)
-
     def stop(self) -> None:
         """End it."""
         if self.process is not None:
@@ -157,22 +216,16 @@ class Tor:
             self.reader.join()
 
 
-def events(heard: TextIO) -> Iterator[list[str]]:
-    """Yield the events of a control connection, each as its lines."""
-    for text in heard:
-        lines = [text.rstrip()]
-        while lines[0].startswith("650+") and lines[-1] != ".":
-            lines.append(heard.readline().rstrip())
-        yield lines
-
-
 class TorNetwork:
-    """The network, once `start` has returned."""
+    """The network, once `start` has returned; on loopback, or on a virtual host of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: NetworkHost | None = None) -> None:
+        self.address = host.ipv4 if host is not None else "127.0.0.1"
         self.root = Path(tempfile.mkdtemp(prefix="tor-net-"))
+        self.ports: frozenset[int] = frozenset()
+        prefix = host.command([]) if host is not None else ()
         self.core = [
-            Tor(self.root / name)
+            Tor(self.root / name, prefix)
             for name in [f"authority{n}" for n in range(AUTHORITIES)]
             + [f"relay{n}" for n in range(RELAYS)]
         ]
@@ -185,27 +238,36 @@ class TorNetwork:
         began = time.monotonic()
         ports = free_ports(len(self.core) + AUTHORITIES)
         directories = ports[len(self.core) :]
+        self.ports = frozenset(ports)
         authorities = self.core[:AUTHORITIES]
         for tor in self.core:
             tor.home.mkdir(mode=0o700)
-        known = make_keys(authorities, ports[:AUTHORITIES], directories)
+        known = make_keys(authorities, self.address, ports[:AUTHORITIES], directories)
         self.options = (*_EVERYWHERE.splitlines(), *known)
         shared = "".join(f"{line}\n" for line in self.options)
         # The protocol is tied to the wall clock, and starting anywhere costs up to one round more.
         time.sleep((VOTES_EVERY - HEAD_START - time.time()) % VOTES_EVERY)
         for number, tor in enumerate(self.core):
-            lines = shared + _RELAY + f"ORPort 127.0.0.1:{ports[number]}\n"
+            lines = shared + self._relay(ports[number])
             if number < AUTHORITIES:
-                lines += _AUTHORITY + f"DirPort 127.0.0.1:{directories[number]}\n"
+                lines += _AUTHORITY + f"DirPort {self.address}:{directories[number]}\n"
             tor.start(lines)
         with ExitStack() as stack:
-            heard = [stack.enter_context(tor.following("NEWCONSENSUS")) for tor in authorities]
-            for told in heard:
-                while sum("HSDir" in line for line in next(told) if line[:2] == "s ") < len(
-                    self.core
-                ):
-                    pass
+            controls = []
+            for tor in authorities:
+                assert tor.ready.wait(PATIENCE), "".join(tor.words)
+                controls.append(stack.enter_context(controlling(tor.control)))
+                controls[-1].ask("SETEVENTS NEWCONSENSUS")
+            for control in controls:
+                for told in control.events():
+                    if sum("HSDir" in one for one in told if one[:2] == "s ") == len(self.core):
+                        break
         self.seconds = time.monotonic() - began
+
+    def _relay(self, port: int) -> str:
+        """Return the lines of a relay that listens on this port."""
+        here = f"Address {self.address}\nOutboundBindAddress {self.address}\n"
+        return here + _RELAY + f"ORPort {self.address}:{port}\n"
 
     def guest(self, *options: str) -> Tor:
         """Start one more tor with these lines, as the system's tor would be one."""
@@ -224,14 +286,13 @@ class TorNetwork:
         self.guests.append(tor)
         lines = (
             *self.options,
-            f"ORPort 127.0.0.1:{onion_port}",
             "BridgeRelay 1",
             "PublishServerDescriptor 0",
             "ExtORPort auto",
             "ServerTransportPlugin obfs4 exec /usr/bin/obfs4proxy",
             f"ServerTransportListenAddr obfs4 127.0.0.1:{port}",
         )
-        tor.start(_RELAY + "".join(f"{line}\n" for line in lines))
+        tor.start(self._relay(onion_port) + "".join(f"{line}\n" for line in lines))
         assert tor.connected.wait(PATIENCE), "".join(tor.words)
         written = (tor.home / "pt_state" / "obfs4_bridgeline.txt").read_text()
         found = re.search(r"cert=\S+ iat-mode=\d", written)
@@ -247,7 +308,7 @@ class TorNetwork:
 
 
 def make_keys(
-    authorities: Sequence[Tor], ports: Sequence[int], directories: Sequence[int]
+    authorities: Sequence[Tor], address: str, ports: Sequence[int], directories: Sequence[int]
 ) -> list[str]:
     """Make the authorities' keys, side by side; return the lines that make others trust them."""
     making = []
@@ -276,7 +337,7 @@ def make_keys(
         assert identity is not None
         lines.append(
             f"DirAuthority {tor.home.name} orport={port} no-v2 v3ident={identity[1]}"
-            f" 127.0.0.1:{directory} {relay_fingerprint(tor, port)}"
+            f" {address}:{directory} {relay_fingerprint(tor, port)}"
         )
     return lines
 
@@ -291,6 +352,17 @@ def relay_fingerprint(tor: Tor, port: int) -> str:
     command += ["--DataDirectory", str(tor.home), "--ORPort", str(port), "--list-fingerprint"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return done.stdout.partition(" ")[2].replace(" ", "").strip()
+
+
+@contextmanager
+def network_on_loopback() -> Iterator[TorNetwork]:
+    """Run a network while in the context."""
+    network = TorNetwork()
+    try:
+        network.start()
+        yield network
+    finally:
+        network.stop()
 
 
 _network: TorNetwork | None = None
