@@ -16,7 +16,10 @@ from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.peers import OpenPairing, Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
+from p2pnode.logs import EventLog, Private
 from p2pnode.spi.transport import Address, Channel, Transport
+
+log = EventLog("dialer")
 
 MAX_PLACES = 256
 """Places of one transport tried at once; a flood of false announcements gets no further."""
@@ -31,6 +34,12 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 LONGEST_WAIT_UNSEEN = 600.0
 """Seconds between tries: doubling from the first, up to the longest (place seen, or only told)."""
+
+MANY = 32
+"""Doublings after which any pause is at its longest."""
+
+STORM = 8
+"""Tries of a place in a row without a link after which that is worth a line in the log."""
 
 STRANGER_WAIT = 300.0
 """Seconds after which a stranger is tried again, unless something changes here before."""
@@ -148,7 +157,10 @@ class Dialer:
 
     def _add(self, place: Place) -> None:
         name = place.transport.name
-        if self._nursery is None or sum(key[0] == name for key in self._places) >= MAX_PLACES:
+        if self._nursery is None:
+            return
+        if sum(key[0] == name for key in self._places) >= MAX_PLACES:
+            log.warning("too.many.places", transport=name)
             return
         self._places[name, place.address] = place
         self._nursery.start_soon(self._tend, place)
@@ -171,8 +183,11 @@ class Dialer:
                     continue
                 if link is None:
                     failures += 1
+                    if failures == STORM:
+                        name, seen = place.transport.name, place.seen
+                        log.info("keeps.failing", transport=name, tries=failures, seen=seen)
                     longest = LONGEST_WAIT if place.seen else LONGEST_WAIT_UNSEEN
-                    await self._pause(min(FIRST_WAIT * 2**failures, longest))
+                    await self._pause(doubled(FIRST_WAIT, failures, longest))
                     continue
                 failures = 0
                 friend = link.device or link.carrier
@@ -238,7 +253,15 @@ class Dialer:
             async with self._dials[place.transport.name]:
                 channel = await place.transport.dial(place.address, place.lane)
         except ChannelClosed:
+            self._peers.counts.dials[place.transport.name, "failed"] += 1
+            log.debug(
+                "unanswered",
+                transport=place.transport.name,
+                seen=place.seen,
+                address=Private(place.address.hex()),
+            )
             return None
+        self._peers.counts.dials[place.transport.name, "answered"] += 1
         return self._new_link(channel, place.transport, initiator=True)
 
     async def _pause(self, seconds: float) -> None:
@@ -246,6 +269,12 @@ class Dialer:
         changed = self._changed
         with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
             await changed.wait()
+
+
+def doubled(first: float, times: int, longest: float) -> float:
+    """Return seconds to wait: the first, doubled so many times, up to the longest. However many
+    there were: 2**1024 is too large for a float, and an absent friend is tried that often."""
+    return min(first * 2.0 ** min(times, MANY), longest)
 
 
 async def either(first: trio.Event, second: trio.Event) -> None:

@@ -1,6 +1,7 @@
 """Two daemons whose only common medium is a Tor network: they pair by a code's onion, and write."""
 
 import json
+import re
 import subprocess
 
 from tests.daemons import Daemon, delivered, homes, texts
@@ -15,6 +16,7 @@ def test_two_daemons_pair_and_write_over_tor_alone(private_network, tmp_path):
         for daemon in (ana, bo):
             place = json.dumps(str(tmp_path / f"{daemon.name}-tor"))
             daemon.home.config.write_text(
+                '[log]\nlevel = "debug"\n'
                 "[transports]\nlan = false\ncourier = false\n[transports.tor]\n"
                 f"data_directory = {place}\noptions = {json.dumps(list(private_network.options))}\n"
             )
@@ -34,3 +36,7 @@ def test_two_daemons_pair_and_write_over_tor_alone(private_network, tmp_path):
             f"there {number}" for number in range(10)
         ]
         assert ana.lines("peers")[0]["peers"][0]["over"] == "tor"
+        for daemon in (ana, bo):
+            said = daemon.log.read_text()
+            assert "links up transport=tor kind=contact" in said
+            assert not re.search(r"(?i)[a-z2-7]{24}|[0-9a-f]{16}|\d+\.\d+\.\d+\.\d+|onion", said)
