@@ -172,9 +172,17 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """[log]: what goes to stderr. No level names anybody."""
+    """[log]: what goes to stderr. No level names anybody. identifiers: for an hour after the start
+    or a reload, say who the tags are, and the texts of errors."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    identifiers: bool = False
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """[metrics]: counts for a monitoring program, on the local API's socket. They name nobody."""
+
+    enabled: bool = False
 
 
 class Hooks(msgspec.Struct, frozen=True):
@@ -202,7 +210,8 @@ class Notify(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     """config.toml as a whole; every setting has a default, so the file may be absent.
 
-    transports: true, false, or a table with the transport's own settings (which turns it on).
+    transports: true, false, or a table with the transport's own settings, which turns it on unless
+    it says `enabled = false`.
     """
 
     config_version: Literal[1] = 1
@@ -214,15 +223,23 @@ class Config(msgspec.Struct, frozen=True):
     log: Log = Log()
     hooks: Hooks = Hooks()
     notify: Notify = Notify()
+    metrics: Metrics = Metrics()
 
     def enabled(self) -> dict[str, dict[str, Any]]:
         """Return the transports that shall run, each with its raw table."""
         chosen = {"lan": True, "courier": True, **self.transports}
-        return {
-            name: value if isinstance(value, dict) else {}
-            for name, value in chosen.items()
-            if value is not False
-        }
+        return {name: own_table(value) for name, value in chosen.items() if is_on(value)}
+
+
+def is_on(value: bool | dict[str, Any]) -> bool:
+    """Tell whether a transport's setting turns it on: a table does, unless it says otherwise."""
+    return value.get("enabled", True) is not False if isinstance(value, dict) else value
+
+
+def own_table(value: bool | dict[str, Any]) -> dict[str, Any]:
+    """Return a transport's own settings of what stands under its name."""
+    table = value if isinstance(value, dict) else {}
+    return {key: found for key, found in table.items() if key != "enabled"}
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -252,6 +269,12 @@ def load(path: Path, transports: Collection[str] | None = None) -> Config:
         for name in config.transports:
             if name not in transports:
                 raise _unknown(path.name, text, ("transports", name), transports)
+    for name, value in config.transports.items():
+        if isinstance(value, dict) and not isinstance(value.get("enabled", True), bool):
+            place = _place(path.name, text, ("transports", name, "enabled"))
+            raise ConfigError(
+                f"{place} transports.{name}.enabled has a wrong value", why="it is true or false"
+            )
     return config
 
 

@@ -10,21 +10,24 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 
 import trio
 
-from p2pnode import erasure
+from p2pnode import __version__, erasure
 from p2pnode.api.server import serve
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.erasable import Erasable
-from p2pnode.errors import Denied, HomeInUse, LocalError, StoreError, WrongPassphrase
+from p2pnode.errors import ConfigError, Denied, HomeInUse, LocalError, StoreError, WrongPassphrase
 from p2pnode.gate import Gate
 from p2pnode.locked import open_locked
-from p2pnode.logs import log_to_stderr
+from p2pnode.logs import EventLog, Plain, Private, log_to_stderr, traced
 from p2pnode.node import open_node
-from p2pnode.schema import GetReady, GetStatus, Service, Status
+from p2pnode.schema import GetReady, GetStatus, Reload, Service, Status
 from p2pnode.service.notify import Notifier
+from p2pnode.settings import Governed, Settings
 from p2pnode.store import keys
+
+log = EventLog("daemon")
 
 FIRST_LOOK = 5.0
 """Seconds the line that says the node is ready waits for slow transports."""
@@ -53,26 +56,30 @@ def run(
     StoreError, ConfigError, Denied.
     """
     os.umask(0o077)
-    log_to_stderr(config.log.level)
+    journal = log_to_stderr(config.log.level, identifiers=config.log.identifiers)
     check_owner(home)
     notifier = Notifier.taken_from(os.environ)
     with home_lock(home), closing(notifier):
+        log.info("starting", version=Plain(__version__))
         failure: LocalError | None = None
         over = erasure.is_due(home, erasure.kept_time(home, wall_time()))
         if not over:
             try:
-                over = trio.run(_serve, home, config, secret, talk, notifier, else_locked)
+                settings = Settings(home, config, journal)
+                over = trio.run(_serve, home, settings, secret, talk, notifier, else_locked)
             except* LocalError as group:
                 failure = _first(group)
         if failure is not None:  # raised up there it would come in a group again
+            log.fault("ended", reason=failure.code)
             raise failure
         if over:
             talk(erasure.last_word(home, erasure.carry_out(home)))
+        log.info("stopped")
 
 
 async def _serve(
     home: Home,
-    config: Config,
+    settings: Settings,
     secret: keys.Secret | None,
     talk: Talk,
     notifier: Notifier,
@@ -86,7 +93,8 @@ async def _serve(
     locked = secret is None and keys.kind(home.vault_key) != "none"
     first, renewed = True, False
     async with trio.open_nursery() as nursery:
-        await nursery.start(_until_signal, stopping)
+        await nursery.start(_until_signal, stopping, gate)
+        nursery.start_soon(settings.sweep)
         nursery.start_soon(notifier.keep_alive)
         nursery.start_soon(service.until_erased, stopping)
         if not locked:
@@ -99,7 +107,7 @@ async def _serve(
                 locked = True
         while not stopping.is_set():
             key = None if locked else gate.take_key()
-            async with _standing(home, config, key, renewed=renewed) as (node, service.clock):
+            async with _standing(home, settings, key, renewed=renewed) as (node, service.clock):
                 del key
                 gate.open(node, locked=locked)
                 if first:
@@ -122,20 +130,21 @@ async def _serve(
 
 @asynccontextmanager
 async def _standing(
-    home: Home, config: Config, key: bytes | None, *, renewed: bool
+    home: Home, settings: Settings, key: bytes | None, *, renewed: bool
 ) -> AsyncIterator[tuple[Service, Clock]]:
     """Run the node with its key and what it does by itself, or, without, the locked one.
 
     Yields who answers, and the clock.
     """
+    config = settings.config
     if key is None:
         async with open_locked(home, config) as carrier:
-            yield carrier, carrier.engine.clock
+            yield Governed(settings, carrier, carrier), carrier.engine.clock
         return
     opening = open_node(home, config, key=key, renewed=renewed)
     del key
     async with opening as node, automated(node, config, home.root) as service:
-        yield service, node.engine.clock
+        yield Governed(settings, service, node), node.engine.clock
 
 
 async def _serve_api(
@@ -149,13 +158,30 @@ async def _serve_api(
 
 
 async def _until_signal(
-    stopping: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    stopping: trio.Event,
+    gate: Gate,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
-        async for _ in received:
-            stopping.set()
-            return
+        async with trio.open_nursery() as nursery:
+            async for number in received:
+                if number == signal.SIGHUP:
+                    nursery.start_soon(_reload, gate)
+                    continue
+                log.info("stopping", signal=signal.Signals(number).name.lower())
+                stopping.set()
+                nursery.cancel_scope.cancel()
+
+
+async def _reload(gate: Gate) -> None:
+    try:
+        await gate.call(Reload())
+    except ConfigError:
+        pass  # it is logged what was wrong; the old settings stay
+    except Exception as error:
+        log.fault("reload.failed", at=traced(error), text=Private(error))
 
 
 async def _announce(node: Service, talk: Talk, began: float) -> None:
@@ -169,6 +195,7 @@ async def _announce(node: Service, talk: Talk, began: float) -> None:
     ]
     if status.locked:
         told.append("locked: carrying only. Open the vault: p2pnode unlock")
+    log.info("ready", seconds=trio.current_time() - began, locked=status.locked)
     talk(f"Ready in {trio.current_time() - began:.1f} s. " + (" | ".join(told) or "no transports"))
 
 

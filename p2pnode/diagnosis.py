@@ -1,5 +1,7 @@
 """What `doctor` tells: the home, the clock, the stores and every transport, each with a fix."""
 
+import fcntl
+import os
 import shutil
 import stat
 import time
@@ -13,10 +15,14 @@ from p2pnode import plugins, schema
 from p2pnode.config import Home
 from p2pnode.engine.clock import wall_time
 from p2pnode.errors import LocalError
+from p2pnode.home import disk_room
 from p2pnode.logs import traced
+from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.elapsed import EARLIEST
 from p2pnode.spi.transport import Check, Diagnosable
 from p2pnode.store import keys
+from p2pnode.store.custody import Custody
+from p2pnode.store.database import Database
 from p2pnode.store.vault import Vault
 from p2pnode.turns import backups
 from p2pnode.turns.stores import Stores
@@ -26,6 +32,11 @@ PATIENCE = 20.0
 
 LITTLE = 64_000_000
 """Bytes of free disk under which a warning is due."""
+
+AHEAD = 3_600.0
+"""Seconds by which a file may be newer than the clock."""
+
+SOUND = "every page is sound"
 
 Result = Literal["pass", "warn", "fail", "skip"]
 _RESULTS: dict[str, Result] = {"ok": "pass", "warn": "warn", "fail": "fail", "skip": "skip"}
@@ -37,33 +48,119 @@ def finding(area: str, name: str, result: Result, detail: str, fix: str = "") ->
 
 
 def home(place: Home) -> list[schema.Finding]:
-    """Look at a home's directory, key and disk; needs no daemon."""
-    found = [_directory(place.root), _disk(place.root)]
+    """Look at a home's directory, files, key and disk; needs no daemon."""
+    return [_directory(place.root), *_files(place), _disk(place.root), _key(place)]
+
+
+def _key(place: Home) -> schema.Finding:
+    if not place.vault_key.exists():
+        lost = "vault.key is gone: nothing else opens vault.db"
+        fix = "put it back from a copy of the disk; without one the identity is lost"
+        return finding("home", "key", "fail", lost, fix)
     try:
         kind = keys.kind(place.vault_key)
     except LocalError as error:
-        return [*found, finding("home", "key", "fail", error.what, error.hint)]
+        return finding("home", "key", "fail", error.what, error.hint or error.why)
     if kind == "none":
-        return [
-            *found,
-            finding(
-                "home",
-                "key",
-                "warn",
-                "the vault's key lies beside it, open to whoever reads this disk",
-                "make a new home with a passphrase, or encrypt the disk",
-            ),
-        ]
-    return [*found, finding("home", "key", "pass", f"the vault's key is kept by a {kind}")]
+        return finding(
+            "home",
+            "key",
+            "warn",
+            "the vault's key lies beside it, open to whoever reads this disk",
+            "make a new home with a passphrase, or encrypt the disk",
+        )
+    return finding("home", "key", "pass", f"the vault's key is kept by a {kind}")
 
 
 def _directory(root: Path) -> schema.Finding:
     mode = stat.S_IMODE(root.stat().st_mode)
     if mode & 0o077:
         return finding(
-            "home", "directory", "warn", "others may look into it", "chmod 700 on the home"
+            "home", "directory", "warn", "others may look into it", f"chmod 700 '{root}'"
         )
     return finding("home", "directory", "pass", "closed to others")
+
+
+def _files(place: Home) -> list[schema.Finding]:
+    """Look at whose the files are, who else may read them, when they are from, and what is left
+    of work that was cut short."""
+    found, newest, owner = [], 0.0, place.root.stat().st_uid
+    own = (place.vault, place.vault_key, place.custody, place.carry_pass, place.lock, place.config)
+    for path in own:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            why = error.strerror or "unreadable"
+            found.append(finding("home", path.name, "fail", why, "check the disk"))
+            continue
+        newest = max(newest, status.st_mtime)
+        if status.st_uid not in (owner, 0):
+            fix = f"chown it to the owner of '{place.root}'"
+            found.append(finding("home", path.name, "fail", "it belongs to another user", fix))
+        # Settings may be read by others, but not written: they choose what runs here.
+        elif status.st_mode & (0o022 if path == place.config else 0o077):
+            fix = f"chmod 600 '{path}'"
+            found.append(finding("home", path.name, "warn", "others may read or change it", fix))
+    if newest > time.time() + AHEAD:
+        found.append(
+            finding(
+                "clock",
+                "files",
+                "warn",
+                "files here are from the future: the clock has gone back",
+                "none needed offline; else set the time, or let NTP do it",
+            )
+        )
+    left = sorted(one.name for one in place.root.glob(".init-*"))
+    if left:
+        fix = f"remove {', '.join(left)} there"
+        found.append(finding("home", "leftovers", "warn", "an init was cut short", fix))
+    aside = sorted(one.name for one in place.root.glob("*.damaged-*"))
+    if aside:
+        fix = "see docs/stores.md; remove them when nothing more is to be saved"
+        found.append(finding("store", "set aside", "warn", f"{len(aside)} damaged files", fix))
+    if not any(one.area == "home" for one in found):
+        found.append(finding("home", "files", "pass", "yours, and closed to others"))
+    return found
+
+
+def lock(place: Home) -> schema.Finding:
+    """Look at the home's lock where no daemon answers: nobody may hold it then."""
+    try:
+        descriptor = os.open(place.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return finding("lock", "daemon", "pass", "none runs here")
+    except OSError as error:
+        return finding("lock", "daemon", "fail", error.strerror or "", f"check '{place.lock}'")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return finding(
+            "lock",
+            "daemon",
+            "fail",
+            "a daemon holds this home and does not answer",
+            "look at its log; end it if it is stuck: it comes back as it was",
+        )
+    finally:
+        os.close(descriptor)
+    return finding("lock", "daemon", "pass", "none runs here")
+
+
+def carried(place: Home, policy: CarryPolicy) -> list[schema.Finding]:
+    """Read every page of the custody store of a home where no daemon runs."""
+    try:
+        custody = Custody.open(place.custody, read_only=True)
+    except LocalError as error:
+        return [_damaged("custody", error.what)]
+    try:
+        return [_pages("custody", custody.database), *_room(custody, policy, place.root)]
+    except LocalError as error:
+        return [_damaged("custody", error.what)]
+    finally:
+        custody.close()
 
 
 def _disk(root: Path) -> schema.Finding:
@@ -88,32 +185,46 @@ def clock(wall: int | None = None) -> schema.Finding:
     return finding("clock", "wall clock", "pass", "set; order comes from message links anyway")
 
 
-def stores(held: Stores) -> list[schema.Finding]:
-    """Read every page of both stores: seconds for large ones."""
-    found = []
-    for name, database in (("vault", held.vault.database), ("custody", held.custody.database)):
-        try:
-            broken = database.check()
-        except LocalError as error:
-            broken = [error.what]
-        if broken:
-            found.append(
-                finding(
-                    "store",
-                    name,
-                    "fail",
-                    broken[0],
-                    f"stop the node, keep a copy of {name}.db, and see docs/stores.md",
-                )
-            )
-        else:
-            found.append(finding("store", name, "pass", "every page is sound"))
-    count, size = held.custody.count_bytes()
-    full = size > 0.9 * held.carry.limit
-    detail = f"{count} envelopes, {size / 1e6:.0f} of {held.carry.limit / 1e6:.0f} MB"
+def stores(held: Stores, root: Path | None = None) -> list[schema.Finding]:
+    """Read every page of both stores: seconds for large ones. root: of the disk they are on."""
+    return [
+        _pages("vault", held.vault.database),
+        _pages("custody", held.custody.database),
+        *_room(held.custody, held.carry, root),
+        _backup(held.vault),
+    ]
+
+
+def _pages(name: str, database: Database) -> schema.Finding:
+    try:
+        broken = database.check()
+    except LocalError as error:
+        broken = [error.what]
+    return _damaged(name, broken[0]) if broken else finding("store", name, "pass", SOUND)
+
+
+def _damaged(name: str, what: str) -> schema.Finding:
+    fix = f"stop the node, keep a copy of {name}.db, and see docs/stores.md"
+    return finding("store", name, "fail", what, fix)
+
+
+def _room(custody: Custody, policy: CarryPolicy, root: Path | None) -> list[schema.Finding]:
+    """Look at how full custody is, and whether the disk can hold what the settings promise."""
+    count, size = custody.count_bytes()
+    limit = policy.limit
+    full = size > 0.9 * limit
+    detail = f"{count} envelopes, {size / 1e6:.0f} of {limit / 1e6:.0f} MB"
     fix = "nothing need be done; to carry more: [carry] max_mb" if full else ""
-    found.append(finding("store", "carrying", "warn" if full else "pass", detail, fix))
-    return [*found, _backup(held.vault)]
+    found = [finding("custody", "carrying", "warn" if full else "pass", detail, fix)]
+    room = disk_room(root) if root is not None else limit
+    if room <= 0:
+        fix = "make room, or carry less: p2pnode config set carry.max_mb N"
+        found.append(finding("custody", "room", "fail", "the disk takes nothing more", fix))
+    elif size + room < limit:
+        detail = f"the disk has room for {(size + room) / 1e6:.0f} MB of them only"
+        fix = f"p2pnode config set carry.max_mb {max(1, int((size + room) / 1e6))}, or make room"
+        found.append(finding("custody", "room", "warn", detail, fix))
+    return found
 
 
 def _backup(vault: Vault) -> schema.Finding:

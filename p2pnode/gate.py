@@ -12,8 +12,11 @@ import trio
 
 from p2pnode.config import Home
 from p2pnode.errors import InvalidInput, LocalError, VaultLocked, WrongPassphrase
+from p2pnode.logs import EventLog
 from p2pnode.schema import Answer, Done, Lock, Request, Send, Service, Unlock
 from p2pnode.store import keys
+
+log = EventLog("daemon")
 
 WRONG_PAUSE = 2.0
 """Seconds a wrong passphrase costs beyond the work of trying it."""
@@ -127,6 +130,7 @@ class Gate(Service):
             await self._standing()
             if not self._locked:
                 await self._turn()
+                log.info("locked")
         return Done()
 
     async def _unlock(self, request: Unlock) -> Answer:
@@ -141,9 +145,11 @@ class Gate(Service):
                 try:
                     await self.unlock_with(keys.Secret(passphrase, key_file))
                 except WrongPassphrase:
+                    log.warning("unlock.refused", reason=WrongPassphrase.code)
                     await trio.sleep(WRONG_PAUSE)
                     raise
                 await self._turn()
+                log.info("unlocked")
         return Done()
 
     async def _turn(self) -> None:

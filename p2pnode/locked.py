@@ -4,8 +4,9 @@ It works on the custody store alone, beside an empty vault in memory under an id
 knows. Contacts know it by its carry pass; to everybody else it is a stranger, and it is theirs.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from random import SystemRandom
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
-from p2pnode import diagnosis, overview, plugins, schema
+from p2pnode import diagnosis, metrics, overview, plugins, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.engine import Engine
@@ -38,7 +39,8 @@ class LockedNode(schema.Service):
     stores: an empty vault with an identity of its own, and the real custody.
     """
 
-    def __init__(self, stores: Stores, engine: Engine) -> None:
+    def __init__(self, stores: Stores, engine: Engine, home: Home | None = None) -> None:
+        self._home = home
         self.engine = engine
         self._stores = stores
 
@@ -48,15 +50,33 @@ class LockedNode(schema.Service):
         async with self.engine.running([], []):
             yield self
 
+    async def change(self, config: Config, transports: Collection[str]) -> None:
+        """Work by other settings from now on; transports: names of those whose own changed."""
+        await trio.lowlevel.checkpoint()
+        self._stores = replace(self._stores, carry=_own_policy(policy(config)))
+        self.engine.change(self._stores)
+        enabled = config.enabled()
+        for name in transports:
+            fresh = None
+            if self._home is not None and name in enabled:
+                [fresh] = plugins.load(self._home.config, {name: enabled[name]})
+            await self.engine.switch(name, fresh, [], [])
+
     async def call(self, request: schema.Request) -> schema.Answer:
         """Carry out a request. Raises VaultLocked for what takes the vault."""
         match request:
             case schema.GetStatus():
                 found = overview.counted(self._stores, self.engine.clock.now().node)
                 return overview.status(self.engine, found, locked=True)
+            case schema.GetMetrics():
+                found = overview.counted(self._stores, self.engine.clock.now().node)
+                return schema.Metrics(text=metrics.text(self.engine, found))
             case schema.Diagnose():
                 looked = await diagnosis.transports(self.engine.diagnosable())
-                return schema.Diagnosis(findings=[diagnosis.clock(), *looked])
+                findings = [diagnosis.clock(), *looked]
+                if self._home is not None:
+                    findings += await trio.to_thread.run_sync(diagnosis.home, self._home)
+                return schema.Diagnosis(findings=findings)
             case schema.GetReady(timeout=timeout):
                 with trio.move_on_after(timeout):
                     await self.engine.transports.settled()
@@ -90,9 +110,11 @@ def locked_stores(
     own = Own(account, identity.new_device(account, entropy), "locked")
     vault = Vault.memory()
     initialise(vault, own, entropy.take(32))
-    if policy_.who == "everyone":
-        policy_ = msgspec.structs.replace(policy_, who="contacts")
-    return Stores(vault, custody, policy_, room=room), own
+    return Stores(vault, custody, _own_policy(policy_), room=room), own
+
+
+def _own_policy(wanted: CarryPolicy) -> CarryPolicy:
+    return msgspec.structs.replace(wanted, who="contacts") if wanted.who == "everyone" else wanted
 
 
 @asynccontextmanager
@@ -121,4 +143,4 @@ async def open_locked(home: Home, config: Config) -> AsyncIterator[LockedNode]:
             locked=True,
             files=home.transports,
         )
-        yield await stack.enter_async_context(LockedNode(stores, engine).running())
+        yield await stack.enter_async_context(LockedNode(stores, engine, home).running())

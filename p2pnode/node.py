@@ -4,15 +4,16 @@ Changes go through the engine's owner as turns; questions are read on a connecti
 that a long history never holds up a message.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from random import SystemRandom
 from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import backup, diagnosis, overview, plugins, questions, rights, schema
+from p2pnode import backup, diagnosis, metrics, overview, plugins, questions, rights, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
@@ -53,31 +54,40 @@ async def open_node(
         stack.callback(vault.close)
         custody = Custody.open(home.custody)
         stack.callback(custody.close)
-        privacy = config.privacy
-        settings = (
-            policy(config),
-            privacy.origin,
-            privacy.tokens,
-            privacy.redactions,
-            config.retention.days * DAY,
-        )
         readers = []
         for _ in ("questions", "an export"):
             reader = Vault.open(home.vault, key, read_only=True)
             stack.callback(reader.close)
             reading = Custody.open(home.custody, read_only=True)
             stack.callback(reading.close)
-            readers.append(Stores(reader, reading, *settings))
+            readers.append(settled(Stores(reader, reading, policy(config)), config))
         del key  # this frame stays for as long as the node runs
         node = Node(
-            Stores(vault, custody, *settings, room=partial(disk_room, home.root)),
+            settled(
+                Stores(vault, custody, policy(config), room=partial(disk_room, home.root)), config
+            ),
             transports,
             reader=readers[0],
             carry_pass=carry_pass(home, renewed=renewed),
             home=home,
             exported=readers[1],
         )
+        if config.log.identifiers:
+            overview.tell_tags(vault)
         yield await stack.enter_async_context(node.running())
+
+
+def settled(stores: Stores, config: Config) -> Stores:
+    """Return the stores with what a node works on them by."""
+    privacy = config.privacy
+    return replace(
+        stores,
+        carry=policy(config),
+        origin=privacy.origin,
+        tokens=privacy.tokens,
+        redactions=privacy.redactions,
+        retention=config.retention.days * DAY,
+    )
 
 
 def policy(config: Config) -> CarryPolicy:
@@ -146,9 +156,29 @@ class Node(schema.Service):
         except StoreFull as error:  # it still reads, and may carry; what is over goes later
             self.engine.listeners.warn(error)
         vault = self._stores.vault
-        lanes = [row.lane for row in vault.lanes.all() if row.contact is not None]
-        async with self.engine.running(lanes, questions.told(vault)):
+        async with self.engine.running(questions.lanes(vault), questions.told(vault)):
             yield self
+
+    async def change(self, config: Config, transports: Collection[str]) -> None:
+        """Work by other settings from now on; transports: names of those whose own changed."""
+        self._stores = settled(self._stores, config)
+        self.engine.change(self._stores)
+        if self._reader is not None:
+            self._reader = settled(self._reader, config)
+            if config.log.identifiers:
+                await trio.to_thread.run_sync(
+                    overview.tell_tags, self._reader.vault, limiter=self._reading
+                )
+        for name in transports:
+            lanes, told = await self._read(questions.reachable)
+            await self.engine.switch(name, self._loaded(config, name), lanes, told)
+
+    def _loaded(self, config: Config, name: str) -> Transport | Courier | None:
+        """Return a transport as the settings want it; None when they have it off."""
+        enabled = config.enabled()
+        if self._home is None or name not in enabled:
+            return None
+        return plugins.load(self._home.config, {name: enabled[name]})[0]
 
     async def call(self, request: schema.Request) -> schema.Answer:
         """Carry out a request. Raises LocalError for what a person can understand."""
@@ -176,6 +206,12 @@ class Node(schema.Service):
                 return await self._status()
             case schema.GetPeers():
                 return await self._peers()
+            case schema.GetMap():
+                links, now = overview.standing(self.engine), self._clock.now().node
+                return await self._read(overview.surroundings, links, self._own.name, now)
+            case schema.GetMetrics():
+                found = await self._read(overview.counted, self._clock.now().node)
+                return schema.Metrics(text=metrics.text(self.engine, found))
             case schema.Unlock():
                 return schema.Done()  # it is open
             case schema.Diagnose():
@@ -339,7 +375,7 @@ class Node(schema.Service):
         found = [diagnosis.clock(self._clock.wall())]
         if self._home is not None:
             found += await trio.to_thread.run_sync(diagnosis.home, self._home)
-        found += await self._read(diagnosis.stores)
+        found += await self._read(diagnosis.stores, self._home.root if self._home else None)
         on = self.engine.diagnosable()
         found += diagnosis.switched_off([name for name, _ in on])
         found += await diagnosis.transports(on)

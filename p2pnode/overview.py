@@ -1,19 +1,27 @@
 """What `status` and `peers` tell: the engine's links and the stores' figures, as the API shows."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import trio
 
 from p2pnode import __version__, schema
 from p2pnode.engine.engine import Engine
-from p2pnode.engine.link_task import LinkTask
-from p2pnode.engine.peers import Carrier, Device, Friend, OpenPairing, Returning, Twin
+from p2pnode.engine.link_task import LinkTask, kind_of
+from p2pnode.engine.peers import Carrier, Device, Returning, Twin
+from p2pnode.logs import EventLog, Private, tag
+from p2pnode.store.meetings import DAY, KEPT_DAYS
+from p2pnode.store.records import ContactRow
+from p2pnode.store.vault import Vault
 from p2pnode.turns import backups, carry
 from p2pnode.turns.send import doubtful
 from p2pnode.turns.stores import Stores
 
-LinkKind = Literal["contact", "carrier", "friend", "pairing", "returning", "twin", "stranger"]
+log = EventLog("node")
+
+NAMES_A_LINE = 8
+"""Contacts whose tags are told in one line of the log."""
 
 
 class Counted(NamedTuple):
@@ -39,6 +47,13 @@ def counted(stores: Stores, now: int) -> Counted:
         backup=schema.BackupStatus(**backups.saved(stores.vault)._asdict()),
         doubts=tuple(doubtful(row) for row in contacts if row.state == "suspect"),
     )
+
+
+def tell_tags(vault: Vault) -> None:
+    """Say in the log whom its tags stand for, where `[log] identifiers` lets that through."""
+    known = [f"{tag(row.id)} {row.name}" for row in vault.contacts.all()]
+    for at in range(0, len(known), NAMES_A_LINE):
+        log.warning("tags", who=Private(", ".join(known[at : at + NAMES_A_LINE])))
 
 
 def custody(stores: Stores) -> schema.CustodyStatus:
@@ -80,7 +95,7 @@ def status(
         ],
         outbox=found.outbox,
         custody=found.custody,
-        transports=_transports(engine),
+        transports=transports(engine),
         locked=locked,
         erasing=list(erasing),
         work=dict(work or {}),
@@ -92,35 +107,25 @@ def status(
 
 
 def _link(link: LinkTask, names: dict[bytes, str]) -> schema.LinkStatus:
-    kind: LinkKind = "stranger"
-    contact = ""
-    match link.peer:
-        case Device(contact=of):
-            kind, contact = "contact", names.get(of, "")
-        case Carrier(contact=of):
-            kind, contact = "carrier", names.get(of, "")
-        case Returning(contact=of):
-            kind, contact = "returning", names.get(of, "")
-        case Twin(contact=of):
-            kind, contact = "twin", names.get(of, "")
-        case Friend():
-            kind = "friend"
-        case OpenPairing():
-            kind = "pairing"
+    peer = link.peer
+    contact = (
+        names.get(peer.contact, "") if isinstance(peer, Device | Carrier | Returning | Twin) else ""
+    )
     age = round(trio.current_time() - link.established_at, 1)
     exchange = link.exchange
     return schema.LinkStatus(
         transport=link.transport,
         contact=contact,
         age=age,
-        kind=kind,
+        kind=kind_of(peer),
         sent=exchange.pump.sent if exchange else 0,
         received=exchange.received if exchange else 0,
         waiting=exchange.pump.waiting if exchange else 0,
     )
 
 
-def _transports(engine: Engine) -> dict[str, schema.TransportStatus]:
+def transports(engine: Engine) -> dict[str, schema.TransportStatus]:
+    """Return the state of every transport and courier."""
     found = {
         one.transport.name: schema.TransportStatus(
             state=one.state, detail=one.detail, nearby=engine.nearby(one.transport.name)
@@ -155,25 +160,49 @@ def standing(engine: Engine) -> dict[bytes, Standing]:
 def peers(stores: Stores, links: dict[bytes, Standing], now: int) -> schema.Peers:
     """Return all contacts as people to meet. now: node time."""
     vault = stores.vault
-    found = []
-    for row in vault.contacts.all():
-        link = links.get(row.id, Standing("", locked=False))
-        waiting, oldest = vault.outbox.to_contact(row.id)
-        seen = [device.last_seen for device in vault.devices.of_contact(row.id)]
-        found.append(
-            schema.Peer(
-                name=row.name,
-                state=row.state,
-                over=link.over,
-                locked=link.locked,
-                last_seen=max((at for at in seen if at is not None), default=None),
-                encounters=vault.devices.encounters(row.id),
-                waiting=waiting,
-                oldest=_age(oldest, now),
-                carrying=vault.outbox.carried_by(row.id),
+    return schema.Peers(peers=[_peer(vault, row, links, now) for row in vault.contacts.all()])
+
+
+def _peer(vault: Vault, row: ContactRow, links: dict[bytes, Standing], now: int) -> schema.Peer:
+    link = links.get(row.id, Standing("", locked=False))
+    waiting, oldest = vault.outbox.to_contact(row.id)
+    seen = [device.last_seen for device in vault.devices.of_contact(row.id)]
+    return schema.Peer(
+        name=row.name,
+        state=row.state,
+        over=link.over,
+        locked=link.locked,
+        last_seen=max((at for at in seen if at is not None), default=None),
+        encounters=vault.devices.encounters(row.id),
+        waiting=waiting,
+        oldest=_age(oldest, now),
+        carrying=vault.outbox.carried_by(row.id),
+        tag=str(tag(row.id)),  # a kind of text the API does not know
+    )
+
+
+def surroundings(stores: Stores, links: dict[bytes, Standing], name: str, now: int) -> schema.Map:
+    """Return all contacts with when and over what they were met. name: our own; now: node time."""
+    vault = stores.vault
+    today = now // DAY
+    found: defaultdict[bytes, dict[str, schema.Meetings]] = defaultdict(dict)
+    for one in vault.meetings.all():
+        age = today - one.day
+        if 0 <= age < KEPT_DAYS:
+            known = found[one.contact].get(one.transport)
+            days = known.days if known is not None else [0] * KEPT_DAYS
+            days[KEPT_DAYS - 1 - age] += one.links
+            found[one.contact][one.transport] = schema.Meetings(
+                transport=one.transport, days=days, last=one.last
             )
+    places = [
+        schema.MapEntry(
+            peer=_peer(vault, row, links, now),
+            met=sorted(found[row.id].values(), key=lambda met: (-sum(met.days), met.transport)),
         )
-    return schema.Peers(peers=found)
+        for row in vault.contacts.all()
+    ]
+    return schema.Map(name=name, days=KEPT_DAYS, places=places)
 
 
 def _age(born: int | None, now: int) -> float:

@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from p2pnode.config import transport_settings
@@ -26,20 +27,41 @@ def load(config: Path, enabled: Mapping[str, dict[str, Any]]) -> list[Transport 
 
     Raises ConfigError for settings its plug-in does not know.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
     loaded: list[Transport | Courier] = []
     for name, table in enabled.items():
-        try:
-            kind: type[Transport | Courier] = found[name].load()
-        except KeyError:
-            loaded.append(Missing(name, "not installed"))
-            continue
-        except ImportError:
-            # A deleted folder leaves its entry point behind; a driver may not be installed.
-            loaded.append(Missing(name, "cannot be loaded"))
-            continue
-        loaded.append(kind(transport_settings(config, name, table, kind.settings_type)))
+        kind = _kind(name)
+        if isinstance(kind, str):
+            loaded.append(Missing(name, kind))
+        else:
+            loaded.append(kind(transport_settings(config, name, table, kind.settings_type)))
     return loaded
+
+
+def check(config: Path, enabled: Mapping[str, dict[str, Any]]) -> None:
+    """Look at the enabled transports' own settings. Raises ConfigError."""
+    for name, table in enabled.items():
+        kind = _kind(name)
+        if not isinstance(kind, str):
+            transport_settings(config, name, table, kind.settings_type)
+
+
+def settings_of(name: str) -> type[msgspec.Struct] | None:
+    """Return the type of a transport's own settings; None when it cannot be loaded."""
+    kind = _kind(name)
+    return None if isinstance(kind, str) else kind.settings_type
+
+
+def _kind(name: str) -> type[Transport | Courier] | str:
+    """Return a transport's class, or why there is none."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    try:
+        kind: type[Transport | Courier] = found[name].load()
+    except KeyError:
+        return "not installed"
+    except ImportError:
+        # A deleted folder leaves its entry point behind; a driver may not be installed.
+        return "cannot be loaded"
+    return kind
 
 
 class Missing(Transport):

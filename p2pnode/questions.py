@@ -3,6 +3,7 @@
 from typing import Any
 
 from p2pnode import schema
+from p2pnode.ids import Lane
 from p2pnode.store.records import ContactRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import views
@@ -78,6 +79,16 @@ def events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
             return found
         after = rows[-1].cursor
     return []
+
+
+def reachable(stores: Stores) -> tuple[list[Lane], list[tuple[Any, Any, str, bytes]]]:
+    """Return what a transport that is turned on must know: contacts' lanes and addresses."""
+    return lanes(stores.vault), told(stores.vault)
+
+
+def lanes(vault: Vault) -> list[Lane]:
+    """Return the lanes of all contacts."""
+    return [row.lane for row in vault.lanes.all() if row.contact is not None]
 
 
 def told(vault: Vault) -> list[tuple[Any, Any, str, bytes]]:

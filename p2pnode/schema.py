@@ -228,6 +228,28 @@ class Lock(Asks["Done"], frozen=True):
     """Close the vault of a running node: from now on it carries and forwards, and no more."""
 
 
+class Reload(Asks["Reloaded"], frozen=True):
+    """Read config.toml again, as SIGHUP does. A file that cannot be used changes nothing."""
+
+
+class Reloaded(Answer, frozen=True):
+    """What came of it. applied: changed settings in force from now on; restart: changed settings
+    that the next start brings."""
+
+    applied: list[str]
+    restart: list[str]
+
+
+class GetMetrics(Asks["Metrics"], frozen=True):
+    """Ask for the counts, where `[metrics]` allows it."""
+
+
+class Metrics(Answer, frozen=True):
+    """Counts since the start, in Prometheus' text format. They name nobody."""
+
+    text: str
+
+
 class Diagnose(Asks["Diagnosis"], frozen=True):
     """Ask for a look at everything that could be wrong; may take some seconds."""
 
@@ -257,7 +279,8 @@ class Peer(Answer, frozen=True):
 
     over: the transport of the link that stands now, or empty; locked: it is there, but only
     carries. encounters: links with it so far. waiting: own messages for it under way, oldest: age
-    of the oldest in seconds. carrying: own envelopes under way that it has taken to carry.
+    of the oldest in seconds. carrying: own envelopes under way that it has taken to carry. tag:
+    what the log calls it until the daemon ends.
     """
 
     name: str
@@ -269,12 +292,41 @@ class Peer(Answer, frozen=True):
     waiting: int
     oldest: float
     carrying: int
+    tag: str = ""
 
 
 class Peers(Answer, frozen=True):
     """All contacts, sorted by name."""
 
     peers: list[Peer]
+
+
+class GetMap(Asks["Map"], frozen=True):
+    """Ask whom this node met, over what and when."""
+
+
+class Meetings(Answer, frozen=True):
+    """Links with a contact over one transport: how many on each of the last days, oldest first, the
+    last entry today; last: when the last one came up, by the wall clock then."""
+
+    transport: str
+    days: list[int]
+    last: int
+
+
+class MapEntry(Answer, frozen=True):
+    """A contact on the map: how it stands as a peer, and its meetings, the most frequent first."""
+
+    peer: Peer
+    met: list[Meetings]
+
+
+class Map(Answer, frozen=True):
+    """What this node saw itself, for its person alone; `name` is its own. Sorted by contact."""
+
+    name: str
+    days: int
+    places: list[MapEntry]
 
 
 # Pairing ---------------------------------------------------------------------------------------
@@ -729,7 +781,10 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "node.lock": (Lock, Done),
     "node.backup": (CreateBackup, BackupMade),
     "node.diagnose": (Diagnose, Diagnosis),
+    "node.reload": (Reload, Reloaded),
+    "node.metrics": (GetMetrics, Metrics),
     "peers.list": (GetPeers, Peers),
+    "peers.map": (GetMap, Map),
     "pair.show": (ShowCode, Pairing),
     "pair.join": (JoinCode, Pairing),
     "pair.next": (NextStep, PairingStep),

@@ -44,6 +44,7 @@ class Daemon:
         if passphrase:
             file = root / f"{name}.passphrase"
             file.write_text(passphrase + "\n")
+            file.chmod(0o600)
             self.secret = ["--passphrase-file", str(file)]
 
     def command(self, *words: str) -> list[str]:

@@ -26,6 +26,7 @@ class ScriptedNode(schema.Service):
         self.calls: list[schema.Request] = []
         self.cancelled = 0
         self.locked = False
+        self.metered = True
         self.adapter = "warn"
         self.courier: dict[str, int] = {}
         self.erasing: list[schema.Erasing] = []
@@ -110,6 +111,12 @@ class ScriptedNode(schema.Service):
             await self.ready.wait()
         return schema.Ready(ready=self.ready.is_set())
 
+    async def _getmap(self, ask: schema.GetMap) -> schema.Map:
+        met = schema.Meetings(transport="lan", days=[0] * 29 + [3], last=1_700_000_000)
+        peers = (await self._getpeers(schema.GetPeers())).peers
+        places = [schema.MapEntry(peer=peer, met=[met] if peer.over else []) for peer in peers]
+        return schema.Map(name="ana", days=30, places=places)
+
     async def _getpeers(self, ask: schema.GetPeers) -> schema.Peers:
         return schema.Peers(
             peers=[
@@ -136,6 +143,14 @@ class ScriptedNode(schema.Service):
     async def _diagnose(self, ask: schema.Diagnose) -> schema.Diagnosis:
         finding = schema.Finding("ble", "adapter", self.adapter, "blocked", "rfkill unblock all")
         return schema.Diagnosis(findings=[finding])
+
+    async def _reload(self, ask: schema.Reload) -> schema.Reloaded:
+        return schema.Reloaded(applied=["log.level"], restart=[])
+
+    async def _getmetrics(self, ask: schema.GetMetrics) -> schema.Metrics:
+        if not self.metered:
+            raise InvalidInput("metrics are off")
+        return schema.Metrics(text="p2pnode_contacts 1\n")
 
     async def _rotateaddress(self, ask: schema.RotateAddress) -> schema.Done:
         self._known(ask.contact)

@@ -162,6 +162,7 @@ class Rows:
         session = vault.sessions.add(device.id, self.session())
         vault.devices.set_session(device.id, session)
         vault.addresses.set(device.id, "lan", [b"fe80::1"])
+        vault.meetings.add(contact.id, "lan", 3, 9)
         vault.tags.add(session, [self.tag(0), self.tag(1, skipped=True)], 500)
         ref = vault.messages.add(self.message(contact.id, heads=(self.take(16),)))
         vault.outbox.add(self.outbox(message=ref, device=device.id))

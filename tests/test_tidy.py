@@ -75,5 +75,14 @@ def test_every_verb_is_in_the_readme_or_the_help():
         [sys.executable, "-m", "p2pnode", "--help"], capture_output=True, text=True, check=True
     )
     listed = {path.stem.replace("_", "-") for path in Path(ROOT / "p2pnode/cli").glob("*.py")}
-    verbs = listed - {"--init--", "verbs", "terminal", "qr", "secrets", "progress", "notices"}
+    verbs = listed - {
+        "--init--",
+        "verbs",
+        "terminal",
+        "qr",
+        "secrets",
+        "progress",
+        "notices",
+        "drawing",
+    }
     assert all(verb in done.stdout for verb in verbs | {"init", "run"})

@@ -1,7 +1,6 @@
-"""What the local API answers over HTTP: `/v1/rpc`, `/v1/events`, `/v1/check`, and what it is:
-`/v1/openrpc.json`."""
+"""What the local API answers over HTTP: `/v1/rpc`, `/v1/events`, `/v1/check`, `/v1/metrics`, and
+what it is: `/v1/openrpc.json`."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from urllib.parse import parse_qsl
@@ -12,11 +11,11 @@ import trio
 from p2pnode.api import rpc, stream
 from p2pnode.api.http import HttpStream, Refusal, Request
 from p2pnode.errors import LocalError
-from p2pnode.logs import traced
+from p2pnode.logs import EventLog, Private, traced
 from p2pnode.openrpc import document
-from p2pnode.schema import SCHEMA, GetReady, GetStatus, Ready, Service, Status
+from p2pnode.schema import SCHEMA, GetMetrics, GetReady, GetStatus, Metrics, Ready, Service, Status
 
-_log = logging.getLogger(__name__)
+_log = EventLog("api")
 
 HOSTS = frozenset({b"localhost", b"p2pnode"})
 """What Host may say. A browser behind a forwarder names another host, or a port."""
@@ -26,8 +25,13 @@ PATHS = {
     b"/v1/events": b"GET",
     b"/v1/check": b"GET",
     b"/v1/openrpc.json": b"GET",
+    b"/v1/metrics": b"GET",
 }
 """Where something is, and the one method it takes."""
+
+
+METRICS_KIND = b"text/plain; version=0.0.4; charset=utf-8"
+"""The media type of Prometheus' text format."""
 
 
 class Conversation:
@@ -80,6 +84,9 @@ class Conversation:
         self.state = "calling"
         if request.path == b"/v1/check":
             await self._http.answer(200, await self._checked())
+            return
+        if request.path == b"/v1/metrics":
+            await self._http.answer(200, await self._metrics(), METRICS_KIND)
             return
         if request.path == b"/v1/openrpc.json":
             await self._http.answer(200, document())
@@ -148,6 +155,14 @@ class Conversation:
         await self._while_there(write)
         await self._http.end()
 
+    async def _metrics(self) -> bytes:
+        try:
+            found = await self._service.call(GetMetrics())
+        except LocalError as error:
+            raise Refusal(404, error.what, error.hint) from None
+        assert isinstance(found, Metrics)
+        return found.text.encode()
+
     async def _checked(self) -> bytes:
         try:
             status = await self._service.call(GetStatus())
@@ -185,4 +200,4 @@ async def serve_stream(conversation: Conversation) -> None:
     try:
         await conversation.run()
     except Exception as error:
-        _log.error("api: a stream failed: %s", traced(error))
+        _log.fault("stream.failed", at=traced(error), text=Private(error))

@@ -4,7 +4,6 @@ Parameters are by name only. The calls of a batch are carried out in their order
 answers.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from p2pnode.errors import LocalError
-from p2pnode.logs import traced
+from p2pnode.logs import EventLog, Private, traced
 from p2pnode.openrpc import (
     DISCOVER,
     INTERNAL_ERROR,
@@ -43,7 +42,7 @@ MAX_BATCH = 256
 Number = int | float | str | None
 """What a client may number its calls with."""
 
-_log = logging.getLogger(__name__)
+_log = EventLog("api")
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -206,7 +205,7 @@ def _told(job: Job, answer: Answer | LocalError) -> bytes:
 
 
 def _defect(job: Job, error: Exception) -> bytes:
-    _log.error("api: %s failed: %s", job.method, traced(error))
+    _log.fault("call.failed", method=job.method, at=traced(error), text=Private(error))
     if job.number is msgspec.UNSET:
         return b""
     return _failure(_shown(job.number), INTERNAL_ERROR, "an error inside the daemon", code="error")

@@ -40,9 +40,10 @@ def _lines(status: "Status") -> list[str]:
         for name, found in sorted(status.transports.items())
     )
     people = "1 contact" if status.contacts == 1 else f"{status.contacts} contacts"
+    # A locked node does not know whom its owner knows, nor what waits.
+    own = "locked" if status.locked else f"{people}{pending} | outbox {outbox.count}{oldest}"
     first = (
-        f"up {ago(status.uptime)} | {people}{pending}"
-        f" | outbox {outbox.count}{oldest}"
+        f"up {ago(status.uptime)} | {own}"
         f" | carrying {custody.bytes / 1e6:.0f}/{custody.limit / 1e6:.0f} MB"
         f" | {states or 'no transports'}"
     )

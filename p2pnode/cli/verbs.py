@@ -23,6 +23,8 @@ VERBS = {
     "courier": ("p2pnode.cli.courier", "Carry envelopes as files, on a stick or in a folder."),
     "status": ("p2pnode.cli.status", "Tell how the node is."),
     "peers": ("p2pnode.cli.peers", "Tell who is here, who was met, what waits for them."),
+    "map": ("p2pnode.cli.map", "Show whom you met, over what and when."),
+    "metrics": ("p2pnode.cli.metrics", "Print counts for a monitoring program."),
     "unlock": ("p2pnode.cli.unlock", "Open the vault of a node that only carries."),
     "lock": ("p2pnode.cli.lock", "Close the vault: carry only, until unlocked."),
     "why": ("p2pnode.cli.why", "Tell where a message is, and why."),

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 import trio
 
-from p2pnode.protocol.elapsed import missed
+from p2pnode.logs import EventLog
+from p2pnode.protocol.elapsed import EARLIEST, missed
 from p2pnode.turns.moment import Moment
+
+log = EventLog("clock")
 
 KEPT = "clock"
 """Where a node keeps its clock: 8 bytes of node time, 8 of the wall time then, big-endian."""
@@ -41,7 +44,10 @@ class Clock:
     @classmethod
     def after(cls, node: int, then: int, wall: Callable[[], int] = wall_time) -> "Clock":
         """Return the clock that goes on from a node time; then: the wall time at that moment."""
-        return cls(began=node + missed(then, wall()), wall=wall)
+        now = wall()
+        counted = missed(then, now)
+        log.info("resumed", set=now >= EARLIEST, off=now - then, counted=counted)
+        return cls(began=node + counted, wall=wall)
 
     def now(self) -> Moment:
         """Return the moment for a turn."""

@@ -1,6 +1,5 @@
 """Couriers: envelopes written to places and taken from them, when asked and for watched places."""
 
-import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
@@ -12,12 +11,12 @@ import trio
 from p2pnode.engine.owner import Owner
 from p2pnode.errors import InvalidInput, LocalError, RemoteError
 from p2pnode.ids import ContactId, EnvelopeId
-from p2pnode.logs import traced
+from p2pnode.logs import EventLog, Private, traced
 from p2pnode.spi.transport import Courier, Deposit, Parcel
 from p2pnode.turns import asks
 from p2pnode.turns.asks import BY_COURIER, Arrived
 
-log = logging.getLogger("p2pnode.couriers")
+log = EventLog("couriers")
 
 PAGE = 64
 """Envelopes read from the stores, or taken in, at once."""
@@ -60,13 +59,35 @@ class Couriers:
         self.failures: dict[str, str] = {}
         """Courier → why its watched places cannot be served now."""
         self._owner = owner
+        self._watching: dict[str, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
 
     async def run(self) -> None:
         """Serve watched places until cancelled."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for courier in self.all.values():
-                for place in courier.watched:
-                    nursery.start_soon(self._watch, courier, place)
+                nursery.start_soon(self._watch_all, courier)
+            await trio.sleep_forever()
+
+    def turn_on(self, courier: Courier) -> None:
+        """Have one more courier, and serve its watched places."""
+        assert self._nursery is not None  # they run
+        self.all[courier.name] = courier
+        self._nursery.start_soon(self._watch_all, courier)
+
+    def turn_off(self, name: str) -> None:
+        """Let a courier go, if it is there; what was asked of it and is under way goes on."""
+        if self.all.pop(name, None) is not None:
+            self.failures.pop(name, None)
+            if name in self._watching:
+                self._watching.pop(name).cancel()
+
+    async def _watch_all(self, courier: Courier) -> None:
+        async with trio.open_nursery() as nursery:
+            self._watching[courier.name] = nursery.cancel_scope
+            for place in courier.watched:
+                nursery.start_soon(self._watch, courier, place)
 
     def named(self, name: str = "courier") -> Courier:
         """Return a courier. Raises InvalidInput when this node has none of that name."""
@@ -183,9 +204,7 @@ class Couriers:
                 self.failures[courier.name] = error.what  # a stick that is not plugged in, say
             except Exception as error:
                 # A courier is somebody's plug-in: its defect must not end the node.
-                log.error(  # noqa: TRY400 - the traceback may hold paths
-                    "courier %s failed: %s", courier.name, traced(error)
-                )
+                log.fault("failed", courier=courier.name, at=traced(error), text=Private(error))
                 self.failures[courier.name] = "internal error"
             await trio.sleep(WATCH_EVERY)
 

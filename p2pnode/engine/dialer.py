@@ -16,7 +16,10 @@ from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.peers import OpenPairing, Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
+from p2pnode.logs import EventLog, Private
 from p2pnode.spi.transport import Address, Channel, Transport
+
+log = EventLog("dialer")
 
 MAX_PLACES = 256
 """Places of one transport tried at once; a flood of false announcements gets no further."""
@@ -32,8 +35,11 @@ LONGEST_WAIT = 60.0
 LONGEST_WAIT_UNSEEN = 600.0
 """Seconds between tries: doubling from the first, up to the longest (place seen, or only told)."""
 
-MOST_DOUBLINGS = 16
-"""Times the wait doubles at most: far beyond the longest wait, far below what a float holds."""
+MANY = 32
+"""Doublings after which any pause is at its longest."""
+
+STORM = 8
+"""Tries of a place in a row without a link after which that is worth a line in the log."""
 
 STRANGER_WAIT = 300.0
 """Seconds after which a stranger is tried again, unless something changes here before."""
@@ -183,7 +189,10 @@ class Dialer:
 
     def _add(self, place: Place) -> None:
         name = place.transport.name
-        if self._nursery is None or sum(key[0] == name for key in self._places) >= MAX_PLACES:
+        if self._nursery is None:
+            return
+        if sum(key[0] == name for key in self._places) >= MAX_PLACES:
+            log.warning("too.many.places", transport=name)
             return
         self._places[name, place.address] = place
         self._nursery.start_soon(self._tend, place)
@@ -204,9 +213,12 @@ class Dialer:
                     await self._pause(place, AGAIN)
                     continue
                 if link is None:
-                    place.failures = min(place.failures + 1, MOST_DOUBLINGS)
+                    place.failures += 1
+                    if place.failures == STORM:
+                        name, seen = place.transport.name, place.seen
+                        log.info("keeps.failing", transport=name, tries=STORM, seen=seen)
                     longest = LONGEST_WAIT if place.seen else LONGEST_WAIT_UNSEEN
-                    await self._pause(place, min(FIRST_WAIT * 2**place.failures, longest))
+                    await self._pause(place, doubled(FIRST_WAIT, place.failures, longest))
                     continue
                 place.failures = 0
                 friend = link.device or link.carrier
@@ -272,7 +284,15 @@ class Dialer:
             async with self._dials[place.transport.name]:
                 channel = await place.transport.dial(place.address, place.lane)
         except ChannelClosed:
+            self._peers.counts.dials[place.transport.name, "failed"] += 1
+            log.debug(
+                "unanswered",
+                transport=place.transport.name,
+                seen=place.seen,
+                address=Private(place.address.hex()),
+            )
             return None
+        self._peers.counts.dials[place.transport.name, "answered"] += 1
         return self._new_link(channel, place.transport, initiator=True)
 
     async def _pause(self, place: Place, seconds: float) -> None:
@@ -287,6 +307,12 @@ def _begin_anew(places: Iterable[Place]) -> None:
             place.failures = 0
             place.fresh.set()
             place.fresh = trio.Event()
+
+
+def doubled(first: float, times: int, longest: float) -> float:
+    """Return seconds to wait: the first, doubled so many times, up to the longest. However many
+    there were: 2**1024 is too large for a float, and an absent friend is tried that often."""
+    return min(first * 2.0 ** min(times, MANY), longest)
 
 
 async def either(first: trio.Event, second: trio.Event) -> None:

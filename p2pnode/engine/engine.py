@@ -1,9 +1,9 @@
 """The engine: wires owner, links, dialer, pairings and transports into one nursery."""
 
-import logging
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -22,9 +22,10 @@ from p2pnode.engine.peers import Carrier, Device, Peers, Twin
 from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
+from p2pnode.engine.vitals import Vitals
 from p2pnode.errors import ChannelClosed, LocalError, P2PNodeError, RemoteError, StoreError
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
-from p2pnode.logs import traced
+from p2pnode.logs import EventLog, Private, traced
 from p2pnode.protocol import limits
 from p2pnode.protocol.asked import REFUSED_ASKED, Asked
 from p2pnode.protocol.entropy import Entropy
@@ -45,7 +46,7 @@ from p2pnode.turns import asks, carry, effects
 from p2pnode.turns.links import Known
 from p2pnode.turns.stores import Stores
 
-log = logging.getLogger("p2pnode.engine")
+log = EventLog("engine")
 
 MAX_LINKS = 64
 """Links at once; further incoming channels are closed at once."""
@@ -131,6 +132,7 @@ class Engine:
         self._examine_from = carry.examined(stores.vault)
         self._numbers = count(1)
         self._asked = Asked()
+        self._vitals = Vitals(clock)
         self._unspread = trio.Event()
         self._nursery: trio.Nursery | None = None
 
@@ -194,6 +196,36 @@ class Engine:
 
         if self._nursery is not None:
             self._nursery.start_soon(give_up)
+
+    def change(self, stores: Stores) -> None:
+        """Work by other settings from now on: those that `stores` holds beside the stores. Links
+        with strangers that stand already keep what they were begun with."""
+        self.owner.change(stores)
+        self._context = replace(self._context, everyone=stores.carry.who == "everyone")
+
+    async def switch(
+        self,
+        name: str,
+        fresh: Transport | Courier | None,
+        lanes: Sequence[Lane],
+        told: Sequence[tuple[DeviceId, Lane, str, bytes]],
+    ) -> None:
+        """Put a transport in the place of the one of its name, if there is one; None turns it off.
+
+        lanes: those of all contacts; told: addresses of contacts.
+        """
+        await self.transports.turn_off(name)
+        self.couriers.turn_off(name)
+        for link in list(self.peers.links.values()):
+            if link.transport == name:
+                link.end()
+        if isinstance(fresh, Courier):
+            self.couriers.turn_on(fresh)
+        elif fresh is not None:
+            await self.transports.turn_on(fresh, lanes)
+            for device, lane, transport, address in told:
+                if transport == name:
+                    self._told(device, lane, transport, address)
 
     def diagnosable(self) -> list[tuple[str, Diagnosable]]:
         """Return everything that can tell how its medium is, by name."""
@@ -266,7 +298,7 @@ class Engine:
         assert self._nursery is not None
         shaking = sum(not link.established for link in self.peers.links.values())
         if len(self.peers.links) >= MAX_LINKS or shaking >= MAX_HANDSHAKES:
-            self.peers.rejected["too-many-links"] += 1
+            self.peers.refuse("too-many-links", transport.name)
             await channel.aclose()
             return
         link = self._new_link(channel, transport, initiator=False)
@@ -288,8 +320,8 @@ class Engine:
             await link.run()
         except* Exception as group:
             # No peer may end the node, whatever defect of ours it has found.
-            self.peers.rejected["internal-error"] += 1
-            log.error("a link failed: %s", traced(group))  # noqa: TRY400 - names nobody
+            self.peers.refuse("internal-error", link.transport)
+            log.fault("link.failed", at=traced(group), text=Private(group))
         finally:
             self._asked.forget(link.number)
 
@@ -420,7 +452,7 @@ class Engine:
         if link is not None:
             link.charge(reason)
         else:
-            self.peers.rejected[reason] += 1
+            self.peers.refuse(reason)
 
     def _failed(self, ask: asks.Ask, error: P2PNodeError) -> None:
         """An ask of a link could not be carried out."""
@@ -443,7 +475,7 @@ class Engine:
 
     async def keep(self) -> None:
         """Run an upkeep turn."""
-        await self.owner.ask(asks.Upkeep(self._examined))
+        self._vitals.look(await self.owner.ask(asks.Upkeep(self._examined)))
 
     async def collect(self) -> None:
         """Let everything go that is over."""

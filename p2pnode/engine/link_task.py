@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
 import trio
 
@@ -25,6 +25,7 @@ from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Trade, Workshop
 from p2pnode.errors import ChannelClosed, LocalError, RemoteError
 from p2pnode.ids import DeviceId
+from p2pnode.logs import EventLog, Tag, tag
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.link import effects
@@ -66,6 +67,36 @@ MAX_STRANGERS = 16
 """Links with strangers at once; one more ends the oldest, so that contacts always find room."""
 
 LINK_VERSION = 1
+
+
+log = EventLog("links")
+
+LinkKind = Literal["contact", "carrier", "friend", "pairing", "returning", "twin", "stranger"]
+
+
+def kind_of(peer: object) -> LinkKind:
+    """Return what whoever is at the other end of a link is to this node."""
+    match peer:
+        case Device():
+            return "contact"
+        case Carrier():
+            return "carrier"
+        case Friend():
+            return "friend"
+        case OpenPairing():
+            return "pairing"
+        case Returning():
+            return "returning"
+        case Twin():
+            return "twin"
+    return "stranger"
+
+
+def known_as(peer: object) -> Tag:
+    """Return how the log calls whoever is at the other end."""
+    if isinstance(peer, Device | Carrier | Returning | Twin):
+        return tag(peer.contact)
+    return Tag("nobody-known")
 
 
 class PairingDesk(Protocol):
@@ -149,6 +180,7 @@ class LinkTask:
         self._trade: Trade | None = None
         self._lanes_told: dict[bytes, bytes] = {}
         self._charges = 0
+        self._why = ""
         self._baselines: dict[DeviceId, Baseline] | None = None
         self._scope = trio.CancelScope()
 
@@ -198,7 +230,7 @@ class LinkTask:
 
     def charge(self, reason: str) -> None:
         """Count refused input against this link; too much of it ends the link."""
-        self._context.peers.rejected[reason] += 1
+        self._context.peers.refuse(reason, self.transport)
         self._charges += 1
         if self._charges >= MAX_CHARGES:
             self.end()
@@ -214,6 +246,15 @@ class LinkTask:
         finally:
             self._context.peers.forget(self)
             self.ended.set()
+            if self.established:
+                stood = round(trio.current_time() - self.established_at)
+                log.debug(
+                    "down",
+                    transport=self.transport,
+                    why=self._why or "ended-here",
+                    link=self.number,
+                    seconds=stood,
+                )
             if self.pairing is not None:
                 self._context.pairings.link_down(self.pairing, self)
             with trio.CancelScope(shield=True):
@@ -224,13 +265,19 @@ class LinkTask:
         try:
             await part()
         except ChannelClosed:
-            pass
+            self._ended_by("closed")
         except RemoteError as error:
-            self._context.peers.rejected[error.reason] += 1
+            self._ended_by("refused")
+            self._context.peers.refuse(error.reason, self.transport)
         except LocalError as error:
             # The stores refuse (a full disk): this link cannot go on, the next one may.
-            self._context.peers.rejected[error.code] += 1
+            self._ended_by(error.code)
+            self._context.peers.refuse(error.code, self.transport)
         nursery.cancel_scope.cancel()
+
+    def _ended_by(self, why: str) -> None:
+        """Keep why the link ends: the first reason is the cause."""
+        self._why = self._why or why
 
     async def _read(self, nursery: trio.Nursery) -> None:
         if self._initiator:
@@ -244,7 +291,9 @@ class LinkTask:
             self.outgoing.taken()
             frame = item if isinstance(item, bytes) else self._machine.seal(item, milliseconds())
             await self._channel.send(frame)
-            if isinstance(item, Bye):
+            if isinstance(item, EnvelopeOut):
+                self._context.peers.counts.sent[self.transport] += 1
+            elif isinstance(item, Bye):
                 raise ChannelClosed
 
     async def _keep_time(self) -> None:
@@ -254,6 +303,7 @@ class LinkTask:
                 if isinstance(effect, effects.SendFrame):
                     await self.outgoing.send(effect.frame)
                 else:
+                    self._ended_by("silence")
                     raise ChannelClosed
 
     async def _perform(self, found: list[effects.Effect], nursery: trio.Nursery) -> None:
@@ -280,10 +330,20 @@ class LinkTask:
                 case effects.Established(peer=peer):
                     await self._established(peer, nursery)
                 case effects.Dead():
+                    self._ended_by("silence")
                     raise ChannelClosed
 
     async def _established(self, peer: object, nursery: trio.Nursery) -> None:
         self.established_at = trio.current_time()
+        self._context.peers.counts.links[self.transport, kind_of(peer)] += 1
+        log.debug(
+            "up",
+            transport=self.transport,
+            kind=kind_of(peer),
+            peer=known_as(peer),
+            dialled=self.dialled,
+            link=self.number,
+        )
         match peer:
             case Device():
                 await self._greet(peer, nursery)
@@ -299,6 +359,8 @@ class LinkTask:
             case Twin():
                 await self._meet_twin(peer)
             case Carrier() | Friend():
+                if isinstance(peer, Carrier):
+                    await self._context.owner.ask(asks.Met(peer.id, self.transport))
                 await self.outgoing.send(Hello(LINK_VERSION, 0, ()))
                 self._befriend(peer, nursery)
             case _:
@@ -407,6 +469,8 @@ class LinkTask:
     async def _received(self, message: LinkMessage) -> None:
         if isinstance(message, Bye):
             raise ChannelClosed
+        if isinstance(message, EnvelopeOut):
+            self._context.peers.counts.received[self.transport] += 1
         if self._trade is not None:
             await self._trade.receive(message)
         elif self.exchange is None or not await self.exchange.receive(message):

@@ -16,7 +16,8 @@ from typing import Any
 import trio
 
 from p2pnode.engine.clock import Clock
-from p2pnode.errors import P2PNodeError
+from p2pnode.errors import P2PNodeError, StoreError
+from p2pnode.logs import EventLog, Private
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.turns import keeping
 from p2pnode.turns.asks import Ask, Collect
@@ -24,6 +25,8 @@ from p2pnode.turns.commit import BATCH, Outcome, commit
 from p2pnode.turns.effects import Effect, Scrub
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
+
+log = EventLog("store")
 
 QUEUE = 256
 """Asks that may wait; whoever asks further waits for room, which is what slows a flooding peer."""
@@ -39,6 +42,9 @@ FORGIVING = 0.9
 
 CLOSE = 0.001
 """Seconds after a commit in which the next ask is taken for one of many."""
+
+SLOW = 2.0
+"""Seconds one commit may take before the log says that the disk is slow."""
 
 Perform = Callable[[Sequence[Effect]], None]
 Failed = Callable[[Ask, P2PNodeError], None]
@@ -80,9 +86,16 @@ class Owner:
         self._failed = failed
         self._inline = inline
         self._recent = 0.0
+        self.turns = 0
+        self.commits = 0
+        self.commit_seconds = 0.0
         self._writing = False
         self._last = -CLOSE
         self._sending, self._waiting = trio.open_memory_channel[Job](QUEUE)
+
+    def change(self, stores: Stores) -> None:
+        """Let later commits work by other settings; the stores themselves must be the same."""
+        self._stores = stores
 
     async def ask(self, ask: Ask) -> Any:
         """Run a turn and return its answer once it is durable. Raises the turn's error."""
@@ -178,7 +191,19 @@ class Owner:
     def _commit(self, batch: Sequence[Ask], now: Moment) -> list[Outcome]:
         began = perf_counter()
         outcomes = commit(self._stores, batch, now, self._entropy)
-        self._recent = max(perf_counter() - began, self._recent * FORGIVING)
+        took = perf_counter() - began
+        self._recent = max(took, self._recent * FORGIVING)
+        self._count(outcomes, took)
         if any(isinstance(effect, Scrub) for outcome in outcomes for effect in outcome.effects):
             keeping.scrub(self._stores, now)
         return outcomes
+
+    def _count(self, outcomes: Sequence[Outcome], took: float) -> None:
+        error = outcomes[0].error if outcomes else None
+        if isinstance(error, StoreError):
+            log.fault("refused", reason=error.code, turns=len(outcomes), text=Private(error))
+        elif took >= SLOW:
+            log.warning("slow", seconds=took, turns=len(outcomes))
+        self.turns += len(outcomes)
+        self.commits += 1
+        self.commit_seconds += took

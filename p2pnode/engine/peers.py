@@ -4,12 +4,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from p2pnode.engine.counts import Counts
 from p2pnode.ids import ContactId, DeviceId, PairingId
+from p2pnode.logs import EventLog
 from p2pnode.protocol.link.keys import Candidate, LinkKey
 from p2pnode.turns.links import Returner
 
 if TYPE_CHECKING:
     from p2pnode.engine.link_task import LinkTask
+
+log = EventLog("links")
 
 RECENT = 5.0
 """Seconds in which two links with one device count as made at once (both sides dialled)."""
@@ -69,7 +73,7 @@ Ref = Device | OpenPairing | Carrier | Friend | Returning | Twin
 
 @dataclass
 class Peers:
-    """The recognisable, the linked, and a count of what was refused."""
+    """The recognisable, the linked, and counts of what was exchanged and refused."""
 
     keys: dict[DeviceId, tuple[Device, LinkKey]] = field(default_factory=dict)
     passes: dict[DeviceId, tuple[Carrier, LinkKey]] = field(default_factory=dict)
@@ -83,6 +87,12 @@ class Peers:
     by_device: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
     by_carrier: "dict[DeviceId, LinkTask]" = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
+
+    def refuse(self, reason: str, transport: str = "none") -> None:
+        """Count input from outside that was refused."""
+        self.rejected[reason] += 1
+        log.warning("refused", reason=reason, transport=transport)
 
     def candidates(self, *, initiator: bool) -> list[Candidate]:
         """Return everyone a link is tried against.

@@ -1,22 +1,21 @@
 """Runs transports side by side: one that fails never takes the node or another one with it."""
 
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 import trio
 
-from p2pnode.engine.dialer import Dialer
+from p2pnode.engine.dialer import Dialer, doubled
 from p2pnode.engine.owner import Owner
 from p2pnode.errors import InvalidInput, TransportUnavailable
 from p2pnode.ids import Lane
-from p2pnode.logs import traced
+from p2pnode.logs import EventLog, Private, phrase, traced
 from p2pnode.spi.transport import MAX_ADDRESS, Address, Channel, Transport, TransportState
 from p2pnode.turns.asks import LoadPrivate, PrivateNames, SavePrivate
 
-log = logging.getLogger("p2pnode.transports")
+log = EventLog("transports")
 
 MAX_PRIVATE = 65_536
 """Bytes in one value a transport keeps."""
@@ -29,12 +28,14 @@ Incoming = Callable[[Channel, Transport], Awaitable[None]]
 
 @dataclass(eq=False)
 class Running:
-    """A transport, its state, and when it has started or given up."""
+    """A transport, its state, when it has started or given up, and when it is gone for good."""
 
     transport: Transport
     state: TransportState = "starting"
     detail: str = ""
     settled: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 def declared(transport: Transport, name: str) -> bool:
@@ -81,6 +82,10 @@ class HostFor:
     def report(self, state: TransportState, detail: str = "") -> None:
         """Keep the state for `status`; what a transport that is up again brings is told."""
         before = self._running.state
+        if (before, self._running.detail) != (state, detail):
+            log.info(
+                "state", transport=self._running.transport.name, state=state, detail=phrase(detail)
+            )
         self._running.state, self._running.detail = state, detail
         if state == "up" and before != "up":
             self._changed(self._running.transport)
@@ -139,6 +144,7 @@ class Transports:
         self._owner = owner
         self._incoming = incoming
         self._random = random
+        self._nursery: trio.Nursery | None = None
 
     @property
     def all_settled(self) -> bool:
@@ -153,23 +159,48 @@ class Transports:
     async def run(self) -> None:
         """Run them all until cancelled."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for one in self.running:
-                nursery.start_soon(self._supervise, one)
+                nursery.start_soon(self._serve, one)
+            await trio.sleep_forever()
+
+    async def turn_on(self, transport: Transport, lanes: Sequence[Lane]) -> None:
+        """Run one more, which serves these lanes."""
+        assert self._nursery is not None  # they run
+        one = Running(transport)
+        self.running.append(one)
+        for lane in lanes:
+            await transport.open(lane)
+        self._nursery.start_soon(self._serve, one)
+
+    async def turn_off(self, name: str) -> None:
+        """End one, if it is there, and wait until it is gone."""
+        for one in [known for known in self.running if known.transport.name == name]:
+            one.scope.cancel()
+            await one.ended.wait()
+            self.running.remove(one)
 
     async def settled(self) -> None:
         """Wait until each has started, or given up for now."""
-        for one in self.running:
+        for one in list(self.running):
             await one.settled.wait()
 
     async def open(self, lane: Lane) -> None:
         """Serve a lane everywhere."""
-        for one in self.running:
+        for one in list(self.running):
             await one.transport.open(lane)
 
     async def revoke(self, lane: Lane) -> None:
         """Forget a lane everywhere."""
-        for one in self.running:
+        for one in list(self.running):
             await one.transport.revoke(lane)
+
+    async def _serve(self, one: Running) -> None:
+        try:
+            with one.scope:
+                await self._supervise(one)
+        finally:
+            one.ended.set()
 
     async def _supervise(self, one: Running) -> None:
         failures = 0
@@ -181,11 +212,13 @@ class Transports:
             except* TransportUnavailable as group:
                 unavailable = True
                 one.detail = getattr(group.exceptions[0], "what", "")
-                log.warning("transport %s is off; see: p2pnode doctor", one.transport.name)
+                log.warning(
+                    "unavailable", transport=one.transport.name, see=phrase("p2pnode doctor")
+                )
             except* Exception as group:
                 # A transport is somebody's plug-in: its defect must not end the node.
-                log.error(  # noqa: TRY400 - the traceback may hold addresses
-                    "transport %s failed: %s", one.transport.name, traced(group)
+                log.fault(
+                    "failed", transport=one.transport.name, at=traced(group), text=Private(group)
                 )
                 one.detail = "restarting"
             finally:
@@ -195,7 +228,8 @@ class Transports:
             if unavailable:
                 return
             failures = 0 if trio.current_time() - began > LONGEST_PAUSE else failures + 1
-            pause = min(2.0**failures, LONGEST_PAUSE)
+            pause = doubled(1.0, failures, LONGEST_PAUSE)
+            log.warning("pausing", transport=one.transport.name, failures=failures, seconds=pause)
             await trio.sleep(pause * self._random.uniform(0.75, 1.25))
 
     async def _run_one(self, one: Running) -> None:

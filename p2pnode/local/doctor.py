@@ -48,6 +48,7 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
     from p2pnode import diagnosis, plugins
     from p2pnode.automation.hooks import look
     from p2pnode.config import load
+    from p2pnode.node import policy
 
     home = terminal.home
     found = [diagnosis.clock()]
@@ -59,6 +60,8 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
     found.append(diagnosis.finding("settings", "config.toml", "pass", "understood"))
     if home.exists:
         found += diagnosis.home(home)
+        found.append(diagnosis.lock(home))
+        found += diagnosis.carried(home, policy(config))
     else:
         found.append(
             diagnosis.finding(

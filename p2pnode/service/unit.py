@@ -91,6 +91,7 @@ ConditionPathExists={escaped(str(home.vault_key))}
 [Service]
 Type=notify
 ExecStart={" ".join(quoted(word) for word in command)}
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=10
 RestartPreventExitStatus=2

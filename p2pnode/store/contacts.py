@@ -168,9 +168,13 @@ class Devices(Table):
         """Keep how the device is recognised while its vault is locked."""
         self._db.run("UPDATE devices SET pass=? WHERE id=?", (carry_pass, id))
 
-    def set_seen(self, id: DeviceId, at: int) -> None:
-        """Note that a link with the device stands, and when."""
-        self._db.run("UPDATE devices SET last_seen=?, encounters=encounters+1 WHERE id=?", (at, id))
+    def set_seen(self, id: DeviceId, at: int, *, again: bool = False) -> None:
+        """Note that a link with the device stands, and when; again: it belongs to the encounter
+        before."""
+        self._db.run(
+            "UPDATE devices SET last_seen=?, encounters=encounters+? WHERE id=?",
+            (at, not again, id),
+        )
 
     def encounters(self, contact: ContactId) -> int:
         """Return how many links with a contact's devices there were."""

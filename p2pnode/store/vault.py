@@ -14,8 +14,9 @@ from p2pnode.store.conversations import Conversations, Erasures, Gone
 from p2pnode.store.database import Database, Savepoint, Schema, Transaction
 from p2pnode.store.events import Events
 from p2pnode.store.identity import Identity, Meta
+from p2pnode.store.meetings import Meetings
 from p2pnode.store.messages import Messages, Traces
-from p2pnode.store.migrations import vault_0001, vault_0002, vault_0003
+from p2pnode.store.migrations import vault_0001, vault_0002, vault_0003, vault_0004
 from p2pnode.store.outbox import Opened, Outbox, Owed, Tokens
 from p2pnode.store.pairings import Lanes, Pairings
 from p2pnode.store.private import Private
@@ -24,7 +25,8 @@ from p2pnode.store.sessions import Sessions, Tags
 from p2pnode.store.table import Exported, Table
 
 # Half of SQLite's usual page: most rows a message changes are short, and lie on pages of their own.
-SCHEMA = Schema("vault", 0x70327076, (vault_0001.SQL, vault_0002.SQL, vault_0003.SQL), page=2048)
+STEPS = (vault_0001.SQL, vault_0002.SQL, vault_0003.SQL, vault_0004.SQL)
+SCHEMA = Schema("vault", 0x70327076, STEPS, page=2048)
 
 
 class Vault:
@@ -37,6 +39,7 @@ class Vault:
         self.contacts = Contacts(database)
         self.devices = Devices(database)
         self.addresses = Addresses(database)
+        self.meetings = Meetings(database)
         self.sessions = Sessions(database)
         self.tags = Tags(database)
         self.messages = Messages(database)
@@ -103,6 +106,7 @@ class Vault:
             self.owed,
             self.tokens,
             self.addresses,
+            self.meetings,
             self.devices,
             self.lanes,
             self.traces,

@@ -129,6 +129,14 @@ class LinkUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Met:
+    """A link stands with a contact's device whose vault is locked."""
+
+    device: DeviceId
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stated:
     """A device's index statements, with the baseline taken before."""
 
@@ -516,6 +524,7 @@ Ask = (
     | Step
     | GetBaselines
     | LinkUp
+    | Met
     | Stated
     | Told
     | Backlog

@@ -63,6 +63,7 @@ TURNS: dict[type, Turn] = {
     asks.Step: lambda s, a, n, e: links.step(s, a),
     asks.GetBaselines: lambda s, a, n, e: links.baselines(s, a),
     asks.LinkUp: lambda s, a, n, e: links.up(s, a, n),
+    asks.Met: lambda s, a, n, e: links.met(s, a, n),
     asks.Stated: links.stated,
     asks.PrepareResets: lambda s, a, n, e: resets.prepare(s),
     asks.ReturningUp: lambda s, a, n, e: links.returning(s, a),

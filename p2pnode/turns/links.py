@@ -13,6 +13,7 @@ from p2pnode.protocol.link.messages import AddressesKept, Statement, addresses_d
 from p2pnode.protocol.link.statements import check
 from p2pnode.protocol.pairing.confirm import confirmation
 from p2pnode.protocol.session import reset
+from p2pnode.store.meetings import DAY
 from p2pnode.store.records import DeviceRow, ResetRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import mutual, note, resets
@@ -21,6 +22,7 @@ from p2pnode.turns.asks import (
     GetBaselines,
     GetLane,
     LinkUp,
+    Met,
     PassTold,
     ReturningStated,
     ReturningUp,
@@ -39,6 +41,9 @@ from p2pnode.turns.effects import (
 )
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
+
+TOGETHER = 10
+"""Seconds in which links with a device, one after the other, count as one meeting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def up(stores: Stores, ask: LinkUp, now: Moment) -> Decision:
     device = _device(vault, ask.device)
     contact = vault.contacts.get(device.contact)
     assert contact is not None  # devices go with their contact
-    vault.devices.set_seen(ask.device, now.wall)
+    _seen(vault, device, ask.transport, now)
     statements: tuple[Statement, ...] = ()
     if device.session is not None:
         session = vault.sessions.load(device.session)
@@ -91,6 +96,20 @@ def up(stores: Stores, ask: LinkUp, now: Moment) -> Decision:
     done = mutual.finish(vault, contact.account)
     receipts = tuple(vault.owed.take(ask.device, MAX_IDS))
     return Decision(Greeting(statements, owed, lane or b"", receipts), tuple(done))
+
+
+def met(stores: Stores, ask: Met, now: Moment) -> Decision:
+    """Note the encounter with a device whose vault is locked."""
+    _seen(stores.vault, _device(stores.vault, ask.device), ask.transport, now)
+    return Decision()
+
+
+def _seen(vault: Vault, device: DeviceRow, transport: str, now: Moment) -> None:
+    # Both sides dial, and one of two links made at once goes: people met once all the same.
+    again = device.last_seen is not None and 0 <= now.wall - device.last_seen < TOGETHER
+    vault.devices.set_seen(device.id, now.wall, again=again)
+    if not again:
+        vault.meetings.add(device.contact, transport, now.node // DAY, now.wall)
 
 
 def stated(stores: Stores, ask: Stated, now: Moment, entropy: Entropy) -> Decision:

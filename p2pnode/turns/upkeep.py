@@ -1,6 +1,9 @@
 """Time passes: what is over goes, and the node's clock is kept."""
 
+from dataclasses import dataclass
+
 from p2pnode.protocol.entropy import Entropy
+from p2pnode.store.meetings import DAY
 from p2pnode.turns import carry, delivery, mutual, pairing, receipts, resets
 from p2pnode.turns.asks import Spread, Upkeep
 from p2pnode.turns.effects import Decision
@@ -11,8 +14,18 @@ KEPT_EVENTS = 100_000
 """Stored events kept at most; the oldest acknowledged ones go first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How full the node is after its upkeep: bytes carried of how many, and how many more the disk
+    takes (None where nobody asked it)."""
+
+    carried: int
+    limit: int
+    room: int | None
+
+
 def upkeep(stores: Stores, ask: Upkeep, now: Moment, entropy: Entropy) -> Decision:
-    """Expire messages, keys, pairings and carried envelopes; keep the clock."""
+    """Expire messages, keys, pairings and carried envelopes; keep the clock. Answers `Kept`."""
     vault = stores.vault
     effects = [
         *delivery.expire(stores, now),
@@ -23,12 +36,15 @@ def upkeep(stores: Stores, ask: Upkeep, now: Moment, entropy: Entropy) -> Decisi
     carry.release(stores, now)
     vault.tags.expire(now.node)
     vault.opened.expire(now.node)
+    vault.meetings.expire(now.node // DAY)
     vault.events.prune(KEPT_EVENTS)
     stores.custody.expire(now.node, now.wall)
     if ask.examined:
         vault.meta.put(carry.EXAMINED, stores.custody.newest().to_bytes(8))
     vault.meta.put("clock", now.node.to_bytes(8, "big") + now.wall.to_bytes(8, "big"))
-    return Decision(effects=tuple(effects))
+    room = None if stores.room is None else stores.room()
+    kept = Kept(stores.custody.count_bytes()[1], stores.carry.limit, room)
+    return Decision(kept, tuple(effects))
 
 
 def spread(stores: Stores, ask: Spread, now: Moment, entropy: Entropy) -> Decision:

@@ -1,11 +1,11 @@
-"""The dialer at its end: whatever is still told then has no consequences."""
+"""The dialer at its end and in the long run: what is told then has no consequences."""
 
 from random import Random
 
 import pytest
 import trio
 
-from p2pnode.engine.dialer import Dialer
+from p2pnode.engine.dialer import Dialer, doubled
 from p2pnode.engine.peers import Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
@@ -95,3 +95,8 @@ async def test_what_a_removed_contact_told_is_dialled_no_more(autojump_clock):
         await trio.sleep(3_000)
         assert transport.tries == before
         nursery.cancel_scope.cancel()
+
+
+def test_no_pause_is_too_long_to_count():
+    assert doubled(1.0, 0, 300.0) == 1.0
+    assert doubled(1.0, 10**9, 300.0) == 300.0

@@ -19,8 +19,11 @@ REQUESTS = [
     schema.GetReady(),
     schema.GetStatus(),
     schema.GetPeers(),
+    schema.GetMap(),
     schema.Diagnose(),
     schema.CreateBackup("/tmp/ana.p2pnode", history=True, passphrase="p"),
+    schema.Reload(),
+    schema.GetMetrics(),
     schema.Unlock(passphrase="x"),
     schema.Lock(),
     schema.ListContacts(),
@@ -64,6 +67,16 @@ async def test_every_method_goes_through_whole(tmp_path):
             assert type(answer) is schema.CALLS[type(request)][1]
             assert answer.schema == 1
         assert api.node.calls == REQUESTS
+
+
+async def test_metrics_have_a_place_of_their_own(tmp_path):
+    async with served(tmp_path) as api:
+        status, told = await api.say(b"GET /v1/metrics HTTP/1.1\r\nHost: p2pnode\r\n\r\n")
+        assert (status, told) == (200, b"p2pnode_contacts 1\n")
+        api.node.metered = False
+        status, told = await api.say(b"GET /v1/metrics HTTP/1.1\r\nHost: p2pnode\r\n\r\n")
+        assert status == 404
+        assert json.loads(told)["what"] == "metrics are off"
 
 
 async def test_the_nodes_errors_arrive_as_they_were(tmp_path):
@@ -131,8 +144,9 @@ async def test_a_defect_of_the_node_is_told_without_its_contents(tmp_path, caplo
     async with served(tmp_path) as api:
         error = await api.call("message.send", to="bo", text="crash")
         assert error["code"] == -32603
-        assert "canary" not in json.dumps(error) + caplog.text
-        assert "ZeroDivisionError" in caplog.text
+        [record] = caplog.records
+        assert "canary" not in json.dumps(error) + caplog.text + record.fields["at"]
+        assert "ZeroDivisionError" in record.fields["at"]
 
 
 async def test_events_come_in_order_from_the_cursor_until_acknowledged(tmp_path):

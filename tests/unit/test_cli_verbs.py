@@ -52,6 +52,8 @@ READ = [
     (("erase", "--contact", "bo", "--yes"), "to be erased in 1 d: bo", {"erasing", "cancelled"}),
     (("status",), "! to be erased in 1 d: bo, with all messages", {"erasing", "work"}),
     (("erase", "--cancel"), "cancelled: 1", {"cancelled"}),
+    (("map", "--plain"), "bo: here, over lan; over lan 3 times", {"days", "places"}),
+    (("metrics",), "p2pnode_contacts 1", {"text"}),
     (("version",), "", {"version"}),
 ]
 

@@ -36,6 +36,7 @@ def test_it_waits_for_no_network_and_no_clock(scope):
         assert word not in text
     for line in (
         "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "Restart=on-failure",
         "WatchdogSec=60",
         "LimitCORE=0",

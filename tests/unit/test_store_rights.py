@@ -140,7 +140,7 @@ async def test_a_transport_keeps_nothing_under_a_name_it_does_not_declare() -> N
             saved.append(ask.name)
 
     transport = SimpleNamespace(name="x", private={"lane-": "keys", "shared": "a key"})
-    host = HostFor(Running(transport), None, Owner(), None, None)  # type: ignore[arg-type]
+    host = HostFor(Running(transport), None, Owner(), None, None, None)  # type: ignore[arg-type]
     await host.save("lane-00ff", b"1")
     await host.save("shared", b"1")
     for name in ("shared-too", "lanes", "other", ""):

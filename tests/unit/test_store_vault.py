@@ -338,6 +338,7 @@ def test_store_hot_statements_use_indexes(monkeypatch: pytest.MonkeyPatch) -> No
         vault.devices.get(device.id)
         vault.devices.of_contact(contact.id)
         vault.devices.set_seen(device.id, 1)
+        vault.meetings.add(contact.id, "lan", 3, 1)
         vault.devices.set_link(device.id, device.link)
         vault.sessions.save(session, vault.sessions.load(session))
         vault.sessions.device(session)

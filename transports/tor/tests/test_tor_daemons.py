@@ -31,6 +31,10 @@ def test_two_daemons_pair_and_write_over_tor_alone(private_network):
         bo.start()
         talk.comes_through()
         assert {one["result"] for one in ana.checks().values()} == {"pass"}
+        for daemon in (ana, bo):
+            said = daemon.log.read_text()
+            assert "links up transport=tor kind=contact" in said
+            assert not re.search(r"(?i)[a-z2-7]{24}|[0-9a-f]{16}|\d+\.\d+\.\d+\.\d+|onion", said)
 
 
 def test_everything_recovers_by_itself(private_network):

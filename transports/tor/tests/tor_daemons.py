@@ -22,7 +22,7 @@ class TorDaemon(Daemon):
     def configure(self, network: TorNetwork, *lines: str) -> None:
         """Let it know this network and no other medium; lines: more of the transport's table."""
         self.home.config.write_text(
-            "[transports]\nlan = false\ncourier = false\n[transports.tor]\n"
+            '[log]\nlevel = "debug"\n[transports]\nlan = false\ncourier = false\n[transports.tor]\n'
             + "".join(f"{line}\n" for line in lines)
             + f"options = {json.dumps(list(network.options))}\n"
         )
