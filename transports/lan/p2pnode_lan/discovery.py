@@ -34,7 +34,7 @@ RESOLVED_AT_ONCE = 8
 RESOLVE_TIME = 3_000
 """Milliseconds a name has to tell where it is."""
 
-ASK_AGAIN = 120.0
+ASK_AGAIN = 40.0
 """Seconds between fresh browsers: finds nodes whose announcements a silent cut swallowed."""
 
 TRIES = 5
