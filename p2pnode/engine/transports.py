@@ -57,7 +57,7 @@ class HostFor:
         owner: Owner,
         incoming: Incoming,
         changed: Callable[[Transport], None],
-        directory: Path | None,
+        directory: Path | None = None,
     ) -> None:
         self._changed = changed
         self._directory = directory
