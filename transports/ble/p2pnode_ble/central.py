@@ -172,12 +172,17 @@ class Central:
     async def _look(self) -> None:
         if self._scanner is not None:
             return
-        scanner = self._backend.scanner(self._found)
+        self._scanner = scanner = self._backend.scanner(self._found)
+        starting = self._keep(scanner.start())
         try:
-            await scanner.start()
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Nobody could stop a scan whose beginning was cut off: BlueZ takes it for begun.
+            await asyncio.wait({starting}, timeout=DROP_TIME)
+            raise
         except Exception as failure:  # whatever a foreign library fails with
+            self._scanner = None
             raise AirDown("scanning does not work") from failure
-        self._scanner = scanner
 
     async def _pause(self) -> None:
         scanner, self._scanner = self._scanner, None

@@ -21,7 +21,8 @@ class Stack:
         self.asked: list[str] = []
         self.told: list[object] = []
         self.served = False
-        self.answers, self.called, self.let_go = (asyncio.Event() for _ in range(3))
+        self.answers, self.called, self.let_go, self.ready = (asyncio.Event() for _ in range(4))
+        self.ready.set()
         self.has_service = True
         self.forgotten = False
         self.remembers = True
@@ -54,6 +55,7 @@ class Scanner:
 
     async def start(self) -> None:
         self._stack.asked.append("scan")
+        await self._stack.ready.wait()
         seen = SimpleNamespace(service_uuids=[SERVICE])
         if not self._stack.forgotten:
             self._found(SimpleNamespace(address=ADDRESS), seen)
@@ -195,6 +197,28 @@ async def test_who_was_dropped_behind_our_back_is_looked_for():
         stack.asked.clear()
         await stack.central.connect(ADDRESS)
         assert stack.asked == ["scan", "rest", "connect"]
+
+    await played(scene)
+
+
+async def test_a_scan_that_is_cut_off_while_it_begins_is_stopped():
+    """BlueZ takes it for begun, and refuses the next one for as long as this program runs."""
+
+    async def scene(stack) -> None:
+        await stack.central.scan(False)
+        stack.asked.clear()
+        stack.ready.clear()
+        starting = asyncio.create_task(stack.central.scan(True))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert stack.asked == ["scan"]
+        starting.cancel()
+        await asyncio.sleep(0)
+        stack.ready.set()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await stack.central.close()
+        assert stack.asked == ["scan", "rest"]
 
     await played(scene)
 
