@@ -245,7 +245,9 @@ class Pairings:
     def paired(self, contact: ContactId, account: bytes, name: str) -> None:
         """A contact became active: tell whoever pairs with it, and end the pairing's link."""
         for desk in self._desks.values():
-            if desk.over or desk.contact != contact:
+            # The other's yes may share a commit with our person's, and be told of first.
+            just_kept = desk.agreed is not None and desk.agreed.account == account
+            if desk.over or not (desk.contact == contact or (desk.contact is None and just_kept)):
                 continue
             self._step(desk, "paired", contact=name, fingerprint=grouped(fingerprint(account)))
             self._close(desk)

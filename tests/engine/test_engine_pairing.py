@@ -1,5 +1,7 @@
 """Pairing between whole nodes: refused, interrupted, repeated, mutual."""
 
+from types import SimpleNamespace
+
 import pytest
 import trio
 
@@ -8,6 +10,7 @@ from p2pnode.errors import LocalError, PairingFailed
 from p2pnode.node import Node
 from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
+from p2pnode.turns import asks
 from tests.people import Person, history, pair, reached, send, steps
 
 
@@ -36,6 +39,24 @@ async def test_a_no_leaves_no_contact_anywhere(two, yes, autojump_clock):
         await trio.sleep(5)
         assert await contacts(a) == await contacts(b) == []
         assert "internal-error" not in a.engine.peers.rejected + b.engine.peers.rejected
+
+
+async def test_a_yes_that_is_told_of_before_ours_is_not_missed(two, autojump_clock):
+    """Both may share a commit. The contact was active at once, and yet the person was told ten
+    minutes later that nobody had confirmed."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        owner = a.engine.owner
+
+        async def late(one):
+            answer = await owner.ask(one)
+            if isinstance(one, asks.Keep):
+                while (await contacts(a))[0].state != "active":
+                    await trio.sleep(1)
+            return answer
+
+        a.engine.pairings._owner = SimpleNamespace(ask=late, post=owner.post)
+        assert await pair(a, b) == ["paired", "paired"]
 
 
 async def test_a_used_code_does_not_work_again(two, autojump_clock):
