@@ -20,6 +20,10 @@ log = EventLog("transports")
 MAX_PRIVATE = 65_536
 """Bytes in one value a transport keeps."""
 
+LOOK_AGAIN = 60.0
+LONGEST_ABSENCE = 3_600.0
+"""Seconds until one is tried again whose medium this machine lacks: doubling, up to the longest."""
+
 LONGEST_PAUSE = 300.0
 """Seconds between restarts of a transport that keeps failing, at most."""
 
@@ -203,7 +207,7 @@ class Transports:
             one.ended.set()
 
     async def _supervise(self, one: Running) -> None:
-        failures = 0
+        failures, absences, said = 0, 0, ""
         while True:
             began = trio.current_time()
             unavailable = False
@@ -212,9 +216,10 @@ class Transports:
             except* TransportUnavailable as group:
                 unavailable = True
                 one.detail = getattr(group.exceptions[0], "what", "")
-                log.warning(
-                    "unavailable", transport=one.transport.name, see=phrase("p2pnode doctor")
-                )
+                if one.detail != said:
+                    see = phrase("p2pnode doctor")
+                    log.warning("unavailable", transport=one.transport.name, see=see)
+                said = one.detail
             except* Exception as group:
                 # A transport is somebody's plug-in: its defect must not end the node.
                 log.fault(
@@ -225,8 +230,10 @@ class Transports:
                 self._dialer.forget(one.transport)
                 one.state = "off"
                 one.settled.set()
-            if unavailable:
-                return
+            if unavailable:  # an adapter may be plugged in, a service may only start later than we
+                await trio.sleep(doubled(LOOK_AGAIN, absences, LONGEST_ABSENCE))
+                absences += 1
+                continue
             failures = 0 if trio.current_time() - began > LONGEST_PAUSE else failures + 1
             pause = doubled(1.0, failures, LONGEST_PAUSE)
             log.warning("pausing", transport=one.transport.name, failures=failures, seconds=pause)
