@@ -21,6 +21,7 @@ import msgspec
 from p2pnode import __version__, schema
 from p2pnode.errors import Denied, InvalidInput, StoreError, StoreFull
 from p2pnode.ids import ContactId, id_text
+from p2pnode.store.files import sync_folder
 from p2pnode.store.records import ContactRow, MessageRow
 from p2pnode.store.table import Table
 from p2pnode.turns import views
@@ -95,11 +96,7 @@ def _put(draft: Path, path: Path, *, replace: bool) -> None:
             if path.exists():
                 raise FileExistsError from None
             draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 class _Archive:

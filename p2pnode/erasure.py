@@ -59,7 +59,7 @@ def cancel(home: Home) -> bool:
         home.erasure.unlink()
     except FileNotFoundError:
         return False
-    _sync(home.root)
+    files.sync_folder(home.root)
     return True
 
 
@@ -99,7 +99,7 @@ def carry_out(home: Home) -> list[str]:
     try:
         for path in (home.vault_key, *_drafts(home.vault_key)):
             _shred(path)
-        _sync(home.root)
+        files.sync_folder(home.root)
         for path in (home.carry_pass, *_drafts(home.carry_pass)):
             _shred(path)
         for store in (home.vault, home.custody):
@@ -113,10 +113,10 @@ def carry_out(home: Home) -> list[str]:
             home.socket.parent.rmdir()
         if planned.settings:
             home.config.unlink(missing_ok=True)
-        _sync(home.root)
+        files.sync_folder(home.root)
         home.lock.unlink(missing_ok=True)
         home.erasure.unlink(missing_ok=True)
-        _sync(home.root)
+        files.sync_folder(home.root)
         left = sorted(path.name for path in home.root.iterdir())
         if not left:
             with contextlib.suppress(PermissionError):  # the machine's: root made it
@@ -160,11 +160,3 @@ def _shred(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
