@@ -44,6 +44,9 @@ CONNECT_TIME = 12.0
 SEEK_TIME = 6.0
 """Seconds to find an address again that was seen before and that the stack has forgotten since."""
 
+AT_ONCE = 1.0
+"""Seconds within which an attempt that fails is made once more."""
+
 GLANCE = 0.2
 """Seconds between two looks at whether the other side was faster to connect."""
 
@@ -120,13 +123,31 @@ class Central:
         """Return a path to an address that was sighted. Raises PathEnded and Overtaken."""
         async with self._turn:
             try:
-                device = await self._sought(address)
-                with suppress(AirDown):
-                    await self._pause()
-                return await self._reach(device)
+                for _ in range(2):
+                    if (path := await self._tried(address)) is not None:
+                        return path
+                raise PathEnded
             finally:
                 with suppress(AirDown):
                     await self._follow_wish()
+
+    async def _tried(self, address: str) -> int | None:
+        """Return a path, or None when it failed at once. Raises PathEnded and Overtaken.
+
+        Then the stack has dropped what it knew of the address, or is about to.
+        """
+        device = await self._sought(address)
+        with suppress(AirDown):
+            await self._pause()
+        soon = asyncio.get_running_loop().time() + AT_ONCE
+        try:
+            return await self._reach(device)
+        except Overtaken:
+            raise
+        except PathEnded:
+            if asyncio.get_running_loop().time() > soon:
+                raise
+        return None
 
     def size(self, path: int) -> int | None:
         """Return the bytes a write may have; None for a path of another role."""

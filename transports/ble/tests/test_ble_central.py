@@ -26,6 +26,7 @@ class Stack:
         self.has_service = True
         self.forgotten = False
         self.remembers = True
+        self.refusals = 0
         self.central = Central(self, self.told.append, count(), lambda _: self.served)
         self.gone = None
 
@@ -84,6 +85,9 @@ class Client:
             raise
 
     async def start_notify(self, characteristic, notified) -> None:
+        if self._stack.refusals:
+            self._stack.refusals -= 1
+            raise OSError("gone")
         assert characteristic.uuid != RX
 
     async def disconnect(self) -> None:
@@ -144,6 +148,7 @@ async def test_an_attempt_left_alone_is_ended_before_the_next():
 async def test_an_attempt_that_comes_to_nothing_is_ended(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_TIME", 0.01)
     monkeypatch.setattr(module, "GLANCE", 0.01)
+    monkeypatch.setattr(module, "AT_ONCE", 0.0)
 
     async def scene(stack) -> None:
         with pytest.raises(PathEnded):
@@ -167,6 +172,22 @@ async def test_a_device_without_the_service_is_forgotten_and_found_anew():
         stack.has_service = True
         path = await stack.central.connect(ADDRESS)
         assert stack.central.size(path) == 200
+
+    await played(scene)
+
+
+@pytest.mark.parametrize(("refusals", "works"), [(1, True), (2, False)])
+async def test_what_fails_at_once_is_tried_once_more(refusals, works):
+    async def scene(stack) -> None:
+        stack.answers.set()
+        stack.refusals = refusals
+        if works:
+            assert stack.central.size(await stack.central.connect(ADDRESS)) == 200
+        else:
+            with pytest.raises(PathEnded):
+                await stack.central.connect(ADDRESS)
+        assert stack.asked.count("connect") == 2
+        assert not stack.refusals
 
     await played(scene)
 
