@@ -8,6 +8,7 @@ prints what threads and file descriptors are left over.
 
 import gc
 import json
+import logging
 import os
 import sys
 import threading
@@ -24,6 +25,9 @@ from p2pnode.errors import ChannelClosed
 from p2pnode.ids import Lane
 from p2pnode.spi.testing import RecordingHost
 from p2pnode.spi.transport import Address, Channel, TransportState
+
+# asyncio's debug mode complains of a busy machine: that is no defect of ours.
+logging.getLogger("asyncio").addFilter(lambda record: " took " not in record.getMessage())
 
 
 def tell(event: str, **more: Any) -> None:
