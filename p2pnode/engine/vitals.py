@@ -27,11 +27,10 @@ class Vitals:
 
     def look(self, kept: Kept) -> None:
         """Say what has changed since the last look."""
-        share = kept.carried / kept.limit
-        if not self._full and share >= FULL:
+        if not self._full and kept.carried >= FULL * kept.limit > 0:
             self._full = True
             log.info("custody.full", bytes=kept.carried, limit=kept.limit)
-        elif self._full and share < ROOM_AGAIN:
+        elif self._full and kept.carried < ROOM_AGAIN * kept.limit:
             self._full = False
             log.info("custody.room", bytes=kept.carried, limit=kept.limit)
         tight = kept.room is not None and kept.room <= 0

@@ -142,3 +142,13 @@ async def test_a_mutual_scan_completes_by_a_friend(three, autojump_clock):
         assert [message.text for message in await history(c, "ana")] == [
             "written before the keys were here"
         ]
+
+
+async def test_a_node_that_has_no_room_for_others_runs_on(autojump_clock):
+    net = MemoryNet()
+    ana = Person(net, "ana")
+    ana.carry_for("contacts", 0)
+    async with ana.on() as a:
+        await trio.sleep(600)  # some upkeep later
+        assert (await a.call(schema.GetStatus())).custody.limit == 0
+    ana.close()

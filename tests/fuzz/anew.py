@@ -102,6 +102,9 @@ def _backups() -> Prepared:
             doubt="",
             created=1,
             clock=1,
+            retention=86_400,
+            span=3_600,
+            least=300,
             certificate=ana.device.certificate,
             generations=(
                 backup.Generation(
