@@ -93,15 +93,15 @@ bench: .venv/ready
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+PROGRAMS := ip mcopy fsck.vfat tor obfs4proxy dbus-daemon systemd-analyze groff
+PACKAGES := iproute2 mtools dosfstools tor obfs4proxy dbus-daemon systemd groff-base
+
 system:
-	@PATH="$$PATH:/usr/sbin:/sbin"; \
-	command -v ip >/dev/null && command -v mcopy >/dev/null && command -v fsck.vfat >/dev/null && \
-	command -v tor >/dev/null && command -v obfs4proxy >/dev/null && \
-	command -v dbus-daemon >/dev/null || { \
+	@PATH="$$PATH:/usr/sbin:/sbin"; command -v $(PROGRAMS) | wc -l | grep -qx $(words $(PROGRAMS)) || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-	      iproute2 mtools dosfstools tor obfs4proxy dbus-daemon >/dev/null; \
-	  else echo "note: some tests need: apt install iproute2 mtools dosfstools tor obfs4proxy dbus-daemon"; fi; }
+	      --no-install-recommends $(PACKAGES) >/dev/null; \
+	  else echo "note: some tests need: apt install $(PACKAGES)"; fi; }
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
