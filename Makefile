@@ -23,12 +23,14 @@ TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
 
-# The transports' tests wait for radios and relays more than they work: they run beside the others.
+# In two halves, side by side: many tests wait for radios, relays and daemons more than they work.
+BESIDE := transports examples tests/unit tests/simulation
+
 test: lint system
 	@log=$$(mktemp); \
-	$(BIN)/python -m pytest transports examples > $$log 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest $(BESIDE) > $$log 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2>/dev/null; rm -f $$log' EXIT; \
-	$(BIN)/python -m pytest tests; here=$$?; \
+	$(BIN)/python -m pytest tests $(patsubst %,--ignore=%,$(filter tests/%,$(BESIDE))); here=$$?; \
 	wait $$beside; there=$$?; cat $$log; \
 	[ $$here = 0 ] && [ $$there = 0 ]
 
