@@ -69,7 +69,20 @@ class Link(LocalLink):
 
 
 class Adapter(Controller):
-    """A controller that gives up connecting when it is told to, or when the other was first."""
+    """A controller that obeys: it begins anew when it is reset, and gives up connecting when it is
+    told to, or when the other side was first."""
+
+    def on_hci_reset_command(
+        self, _command: hci.HCI_Reset_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        """Begin anew: a scan that went on would keep the next one from being set up."""
+        self.le_scan_enable = False
+        self.le_legacy_advertiser.stop()
+        self.pending_le_connection = None
+        for one in self.le_connections.values():
+            one.send_ll_control_pdu(ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR))
+        self.le_connections.clear()
+        return super().on_hci_reset_command(_command)
 
     def create_le_connection(self, peer_address: hci.Address) -> None:
         """Connect to whom is heard, unless he has just stopped to advertise."""

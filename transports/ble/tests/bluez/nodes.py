@@ -16,7 +16,7 @@ from p2pnode.spi.transport import Channel, TransportState
 
 ADAPTERS = ("hci0", "hci1")
 
-PATIENCE = 120.0
+PATIENCE = 60.0
 """Seconds that one thing waited for may take."""
 
 AGAIN = 0.5
