@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 from dbus_fast import Variant
-from p2pnode_ble.bus import ADAPTER, BLUEZ, PROPERTIES, call, connect, leave
+from p2pnode_ble.bus import ADAPTER, BLUEZ, PROPERTIES, BluezError, call, connect, leave
 from p2pnode_ble.peripheral import BUS, BUS_PATH
 
 from p2pnode.spi.bridge import open_bridge
@@ -199,7 +199,15 @@ async def asked(
 async def powered(adapter: str, on: bool) -> None:
     """Switch an adapter on or off, through BlueZ."""
     wish = ADAPTER, "Powered", Variant("b", on)
-    await asked(f"/org/bluez/{adapter}", PROPERTIES, "Set", "ssv", *wish)
+    while True:
+        try:
+            await asked(f"/org/bluez/{adapter}", PROPERTIES, "Set", "ssv", *wish)
+        except BluezError as failure:
+            if not failure.name.endswith(".Busy"):  # BlueZ is about to do so by itself
+                raise
+            await trio.sleep(0.2)
+        else:
+            return
 
 
 async def switched_off(times: int) -> None:
