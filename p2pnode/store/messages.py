@@ -206,13 +206,13 @@ class Messages(Table):
         """Keep that the author asked to have a message removed."""
         self._db.run("UPDATE messages SET redacted=? WHERE ref=?", (at, ref))
 
-    def date(self, believed: int, node: int, wall: int, longest: int) -> None:
-        """Give messages kept before there was node time in their rows a time they came at.
+    def date(self, believed: int, node: int, wall: int, longest: int) -> int:
+        """Give messages that have none the node time they came at; return how many had none.
 
         It is reckoned from the wall clock, where both readings can be right: from `believed` on,
         and at most `longest` seconds apart; else they came now.
         """
-        self._db.run(
+        return self._db.change(
             "UPDATE messages SET since=?1 - CASE WHEN arrived>=?2 AND ?3-arrived BETWEEN 0 AND ?4"
             " THEN ?3-arrived ELSE 0 END WHERE since IS NULL",
             (node, believed, wall, longest),

@@ -61,15 +61,16 @@ def due(stores: Stores, rule: ConversationRow, since: int, span: int) -> int | N
 
 
 def adopt(stores: Stores, now: Moment) -> None:
-    """Reckon anew when messages go, where the settings have changed since they came."""
+    """Reckon anew when messages go, where the settings have changed since they came, or where they
+    came from a backup or an older schema."""
     vault = stores.vault
-    vault.messages.date(EARLIEST, now.node, now.wall, LONGEST_BELIEVED)
-    if int.from_bytes(vault.meta.get(DEFAULT) or b"") == stores.retention:
+    dated = vault.messages.date(EARLIEST, now.node, now.wall, LONGEST_BELIEVED)
+    if not dated and int.from_bytes(vault.meta.get(DEFAULT) or b"") == stores.retention:
         return
-    own = {row.contact for row in vault.conversations.all() if row.retention is not None}
     for contact in vault.contacts.all():
-        if contact.id not in own:
-            vault.messages.limit(contact.id, stores.retention)
+        own = vault.conversations.get(contact.id).retention
+        if dated or own is None:
+            vault.messages.limit(contact.id, stores.retention if own is None else own)
     vault.meta.put(DEFAULT, stores.retention.to_bytes(8))
 
 

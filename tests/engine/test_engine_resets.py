@@ -142,6 +142,34 @@ async def test_the_history_comes_back_and_what_had_not_come_is_sent_again(two, a
     new.close()
 
 
+async def test_a_backup_keeps_to_how_long_messages_are_kept(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "to stay"))
+        await b.call(schema.SetRetention("ana", 30))
+        await a.call(schema.Propose("bo", 7 * 86_400))
+        await trio.sleep(60)
+        await b.call(schema.AnswerProposal("ana", True))
+        await trio.sleep(60)
+        await reached(b, await send(b, "ana", "to go"))
+        await reached(a, await send(a, "bo", "to go too"))
+    new = restored(bo, saved(bo, history=True))
+    async with ana.on() as a, new.on() as n:
+        assert [one.text for one in await history(n, "ana")] == ["to stay"]
+        [rule] = (await n.call(schema.GetRules())).rules
+        assert (rule.days, rule.seconds) == (30, 7 * 86_400)
+        await reached(n, await send(n, "ana", "goes as agreed"))
+    await trio.sleep(8 * 86_400)
+    async with ana.on() as a, new.on() as n:
+        for node, other in ((n, "ana"), (a, "bo")):
+            assert [one.text for one in await history(node, other)] == ["to stay"]
+    await trio.sleep(23 * 86_400)
+    async with new.on() as n:
+        assert await history(n, "ana") == []
+    new.close()
+
+
 async def test_the_old_device_that_goes_on_is_noticed_at_once(two, monkeypatch, autojump_clock):
     _, ana, bo = two
     sealed: list[dict] = []

@@ -9,6 +9,7 @@ counted and memory is measured. Prints figures as JSON; exit 1 when a promise wa
 import argparse
 import gc
 import json
+import logging
 import os
 import sys
 import time
@@ -371,6 +372,7 @@ def main() -> int:
 def run(days: int, seed: int) -> Report:
     """Let the days pass in virtual time."""
     began = time.perf_counter()
+    logging.getLogger("p2pnode").setLevel(logging.CRITICAL)  # a full disk is said each time
     clock = trio.testing.MockClock(autojump_threshold=0)
     # trio shuffles what runs next by a random source of its own; so a seed shows the same again
     scheduling: Any = trio._core._run
