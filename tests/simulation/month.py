@@ -372,7 +372,8 @@ def main() -> int:
 def run(days: int, seed: int) -> Report:
     """Let the days pass in virtual time."""
     began = time.perf_counter()
-    logging.getLogger("p2pnode").setLevel(logging.CRITICAL)  # a full disk is said each time
+    said = logging.getLogger("p2pnode")
+    said.setLevel(logging.CRITICAL)  # a full disk is said each time
     clock = trio.testing.MockClock(autojump_threshold=0)
     # trio shuffles what runs next by a random source of its own; so a seed shows the same again
     scheduling: Any = trio._core._run
@@ -383,6 +384,7 @@ def run(days: int, seed: int) -> Report:
             report = trio.run(month, days, seed, Path(place), clock=clock)
         finally:
             scheduling._ALLOW_DETERMINISTIC_SCHEDULING = False
+            said.setLevel(logging.NOTSET)
     report.seconds = round(time.perf_counter() - began, 1)
     return report
 

@@ -110,7 +110,7 @@ def test_ever_new_lines_are_bounded_too(written):
 
 def test_what_libraries_say_is_cut_to_the_place_they_say_it(written):
     written.journal.configure("debug", identifiers=False)
-    other = logging.getLogger("zeroconf.of.canary-9c1d")
+    other = logging.getLogger("nolibrary.of.canary-9c1d")
     other.warning("%s is at 192.0.2.7", CANARY)
     try:
         raise ValueError(CANARY)
@@ -134,7 +134,7 @@ def test_identifiers_come_through_for_an_hour_and_then_no_more(written):
     assert written.lines() == ["<4>log identifiers.on seconds=3600"]
     log = EventLog("store")
     log.fault("refused", text=Private("disk of ana\x1b[2J\nfull"))
-    logging.getLogger("zeroconf").error("at 192.0.2.7")
+    logging.getLogger("nolibrary").error("at 192.0.2.7")
     first, second = written.lines()
     assert first == '<3>store refused text="disk of ana\\u001b[2J\\nfull"'
     assert second.endswith('said="at 192.0.2.7"')
