@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trio
 
+from p2pnode.errors import TransportUnavailable
 from transports.ble.tests.bluez.dialling import end_bluetoothd, powered, start_bluetoothd
 from transports.ble.tests.bluez.nodes import ADAPTERS, running, say
 
@@ -74,10 +75,19 @@ def forbid(forbidden: bool) -> None:
 
 
 async def until_on(adapters: Sequence[str]) -> None:
-    """Wait until BlueZ has the adapters on, as a transport sees it."""
-    async with running(*adapters) as nodes:
-        for node in nodes:
-            await node.reported("up")
+    """Wait until BlueZ has the adapters on, as a transport sees it.
+
+    A bluetoothd that was started is not on the bus at once.
+    """
+    while True:
+        try:
+            async with running(*adapters) as nodes:
+                for node in nodes:
+                    await node.reported("up")
+        except* TransportUnavailable:
+            await trio.sleep(1)
+        else:
+            return
 
 
 async def doctor_sees(_: int) -> None:
