@@ -55,6 +55,7 @@ from p2pnode.protocol.session import keys, ratchet, tags
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.wire import encode
 from p2pnode.sim import scenario
+from p2pnode.spi.frames import FrameReader, framed
 from tests.entropy import SeededEntropy
 from tests.fuzz.anew import TARGETS as ANEW
 from tests.fuzz.fuzz import Prepared, Target
@@ -709,6 +710,21 @@ def _scenarios() -> Prepared:
     return texts, lambda raw: scenario.parsed(raw.decode(errors="replace"), "one.toml")
 
 
+def _stream_frames() -> Prepared:
+    """What comes of a stream, in two reads."""
+    frames = [framed(bytes(size)) for size in (1, 32, 2_000)]
+    bad = [bytes(4), b"\xff" * 8, (66_561).to_bytes(4) + bytes(100)]
+
+    def read(raw: bytes) -> None:
+        reader = FrameReader()
+        for part in (raw[: len(raw) // 2], raw[len(raw) // 2 :]):
+            reader.add(part)
+            while reader.take_untrusted() is not None:
+                pass
+
+    return [*frames, *bad, frames[0] * 3 + frames[1], frames[2] + bad[1]], read
+
+
 def _pages() -> Prepared:
     sizes = [bytes(8 * marks) for marks in (64, 128, 256, 2_048, 1)]
     return sizes, recognition.check_size_untrusted
@@ -733,6 +749,7 @@ TARGETS = [
     Target("link.frame", _frames),
     Target("link.sealed", _sealed_frames, most=66_000),
     Target("link.page", _pages),
+    Target("spi.frames", _stream_frames, most=150_000),
     Target("pairing.code", _codes, most=2_000),
     Target("pairing.pasted", _pasted_codes, allowed=(PairingFailed,), most=2_000),
     Target("pairing.link", _pairing, allowed=(), most=20_000),

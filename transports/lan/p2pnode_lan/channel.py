@@ -1,22 +1,21 @@
-"""Frames over TCP: four bytes of length, big-endian, then the frame.
+"""Frames over TCP, as `p2pnode.spi.frames` puts them on a stream.
 
 The socket is used directly, not through a trio stream: many frames are taken from one `recv`, and
 a frame that fits into the kernel's buffer is sent without giving up the turn. Every `YIELD_AFTER`
 bytes both give it up all the same, so that one busy channel starves nobody.
 """
 
+import math
 import socket
 from contextlib import suppress
 
 import trio
 
-from p2pnode.errors import ChannelClosed
+from p2pnode.errors import ChannelClosed, RemoteError
+from p2pnode.spi.frames import LENGTH, FrameReader, framed
 from p2pnode.spi.transport import MAX_FRAME, Channel, Traits
 
 TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False, latency="low")
-
-LENGTH = 4
-"""Bytes before a frame that tell its length."""
 
 FRAME_TIMEOUT = 30.0
 """Seconds in which a frame that has begun must be whole: longer than TCP needs to get over a cut
@@ -43,9 +42,7 @@ class LanChannel(Channel):
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKED_TIMEOUT)
         self._socket = connected
-        self._block = b""  # what came in one recv, with the beginning of a frame before it
-        self._at = 0  # how much of the block is used up
-        self._begun: float | None = None  # when the unfinished frame in the block began
+        self._frames = FrameReader()
         self._unyielded = 0
         self._open = True
 
@@ -66,7 +63,7 @@ class LanChannel(Channel):
             self._end()
             raise ChannelClosed from None
         if sent < whole:
-            await self._send_rest(size.to_bytes(LENGTH, "big") + frame, sent)
+            await self._send_rest(framed(frame), sent)
             self._unyielded = 0
             return
         self._unyielded += whole
@@ -94,34 +91,21 @@ class LanChannel(Channel):
         """Return the next frame; a length out of bounds or a frame too slow ends the channel."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while True:
-            frame = self._next_frame_untrusted()
+            try:
+                frame = self._frames.take_untrusted()
+            except RemoteError:
+                self._end()
+                raise ChannelClosed from None
             if frame is not None:
                 return frame
             if not self._open:
                 raise ChannelClosed
             await self._read()
 
-    def _next_frame_untrusted(self) -> bytes | None:
-        """Take a whole frame off the block; None when there is none (yet, or any more)."""
-        start = self._at + LENGTH
-        if len(self._block) < start:
-            return None
-        size = int.from_bytes(self._block[self._at : start], "big")
-        if not 0 < size <= MAX_FRAME:
-            self._end()
-            return None
-        if len(self._block) < start + size:
-            return None
-        self._at = start + size
-        self._begun = None
-        return self._block[start : self._at]
-
     async def _read(self) -> None:
         """Add to the block what the kernel has, at least one byte."""
-        rest = self._block[self._at :]
-        if rest and self._begun is None:
-            self._begun = trio.current_time()
-        end = float("inf") if self._begun is None else self._begun + FRAME_TIMEOUT
+        began = self._frames.began(trio.current_time())
+        end = math.inf if began is None else began + FRAME_TIMEOUT
         try:
             fresh = await self._recv(end)
         except (OSError, trio.ClosedResourceError):
@@ -129,8 +113,7 @@ class LanChannel(Channel):
         if not fresh:
             self._end()
             return
-        self._block = rest + fresh if rest else fresh
-        self._at = 0
+        self._frames.add(fresh)
 
     async def _recv(self, end: float) -> bytes:
         """Return what came, b"" at the end of the stream or when time is over."""
@@ -148,7 +131,7 @@ class LanChannel(Channel):
     async def aclose(self) -> None:
         """End the channel."""
         self._end()
-        self._block, self._at = b"", 0
+        self._frames.clear()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def end(self) -> None:
