@@ -42,7 +42,8 @@ class Quota:
 class VirtualAir(LocalLink):
     """Who hears whom, how much is lost, and all that was said, by sender's number.
 
-    deaf and dead: nothing comes through, and nobody is told. `part` is walking away: the
+    A connection has two ends here or none, as over a radio, whose supervision sees to that: but for
+    deaf and dead, where nothing comes through, and nobody is told. `part` is walking away: the
     connections end as by a supervision time-out. advertised: (number, address, contents);
     spoken: (number, attribute bytes), kept when `listen` is set.
     """
@@ -95,16 +96,19 @@ class VirtualAir(LocalLink):
         """Walk out of each other's reach."""
         self.deaf.add(frozenset((one, other)))
         for controller in list(self.controllers):
-            if int(controller.name) == one:
-                self._time_out(controller, lambda there: int(there.name) == other)
+            if int(controller.name) in (one, other):
+                self._time_out(controller, lambda there: int(there.name) in (one, other))
 
     def retire(self, controller: Controller) -> None:
         """Take a controller off the air: whoever was connected to it notices in time."""
         controller.le_legacy_advertiser.stop()
         self._time_out(controller, lambda _: True)
         self.remove_controller(controller)
+        for other in list(self.controllers):
+            self._time_out(other, lambda _: False)
 
     def _time_out(self, here: Controller, which: Callable[[Controller], bool]) -> None:
+        """End connections with some others, and those with nobody at the other end."""
         for connection in list(here.le_connections.values()):
             there, back = self._other_end(connection)
             if there is not None and not which(there):
@@ -129,13 +133,35 @@ class VirtualAir(LocalLink):
             if self._heard is not None and not self._heard.done():
                 self._heard.set_result(None)
         elif isinstance(packet, ll.ConnectInd):
-            packet = self._from_elsewhere(sender_controller, packet)
+            self._connect(sender_controller, self._from_elsewhere(sender_controller, packet))
+            return
         loop = asyncio.get_running_loop()
         for other in self.controllers:
             if other is sender_controller or not self.hears(sender_controller, other):
                 continue
             if not isinstance(packet, ll.AdvInd) or self.random.random() >= self.loss:
                 loop.call_soon(other.on_ll_advertising_pdu, packet)
+
+    def _connect(self, here: Controller, packet: ll.ConnectInd) -> None:
+        """Let whom it is for take a connection at once, so that two requests never cross: a radio
+        does not hear while it speaks. Who asks for somebody who has gone is told."""
+        asked = here.le_connections[packet.advertiser_address]
+        for there in self.controllers:
+            advertiser = there.le_legacy_advertiser
+            if not self.hears(here, there) or advertiser.address != packet.advertiser_address:
+                continue
+            old = there.le_connections.get(packet.initiator_address)
+            if old is not None:  # its other end went unheard: there would be one already, here
+                there.on_le_disconnected(old, hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+            there.on_ll_advertising_pdu(packet)
+            if packet.initiator_address in there.le_connections:
+                return
+        asyncio.get_running_loop().call_soon(self._in_vain, here, asked)
+
+    def _in_vain(self, here: Controller, asked: Connection) -> None:
+        if here.le_connections.get(asked.peer_address) is asked:
+            reason = hci.HCI_ErrorCode.CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR
+            here.on_le_disconnected(asked, reason)
 
     def _from_elsewhere(self, sender: Controller, packet: ll.ConnectInd) -> ll.ConnectInd:
         """Let each further connection come from an address of its own, as privacy allows: Bumble's
