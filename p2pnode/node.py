@@ -247,8 +247,8 @@ class Node(schema.Service):
     async def _about_people(self, request: schema.Request) -> schema.Answer:
         pairings = self.engine.pairings
         match request:
-            case schema.ShowCode(mutual=mutual, remote=remote):
-                shown = await pairings.show(mutual=mutual, remote=remote)
+            case schema.ShowCode(mutual=mutual, remote=remote, timeout=timeout):
+                shown = await pairings.show(mutual=mutual, remote=remote, patience=timeout)
                 await self.engine.peers_changed()
                 return shown
             case schema.JoinCode(uri=uri, petname=name, pairing=pairing):

@@ -336,11 +336,13 @@ class ShowCode(Asks["Pairing"], frozen=True):
     """Open a pairing and show its code.
 
     mutual: both show and scan; needs no common medium. remote: the code also names a place where
-    whoever is not near reaches this node (an onion); needs a transport that has one.
+    whoever is not near reaches this node (an onion); needs a transport that has one. timeout:
+    seconds to wait until that transport is up.
     """
 
     mutual: bool = False
     remote: bool = False
+    timeout: Seconds = 0
 
 
 class JoinCode(Asks["Pairing"], frozen=True):

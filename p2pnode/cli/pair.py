@@ -22,6 +22,9 @@ MAX_CODE = 1_024
 STEP = 30.0
 """Seconds of one wait for the next step."""
 
+COMES_UP = 60.0
+"""Seconds a transport that a code can name, Tor, may take to be up."""
+
 AGAIN = "Begin anew: p2pnode pair show"
 
 REASONS = {
@@ -82,7 +85,11 @@ def show(
     from p2pnode.schema import ShowCode
 
     with terminal.client() as client, _voided(terminal, client) as opened:
-        pairing = client.call(ShowCode(remote=remote))
+        if remote:
+            terminal.talk(
+                "Opening a place where they can reach you. After a start it takes a while."
+            )
+        pairing = client.call(ShowCode(remote=remote, timeout=COMES_UP if remote else 0))
         opened.append(pairing.pairing)
         _tell_code(terminal, pairing, [path for path in (png, svg) if path is not None])
         _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)

@@ -161,14 +161,12 @@ class Engine:
             nursery.start_soon(self._examine)
             task_status.started()
 
-    async def open_meeting(self, lane: Lane) -> bytes:
-        """Return the place for a code where a transport serves a lane, b"" when none does now."""
-        for one in self.transports.running:
-            if one.state == "up" and one.transport.codes:
-                place = await one.transport.meet(lane)
-                if place:
-                    return place
-        return b""
+    async def open_meeting(self, lane: Lane, patience: float) -> bytes:
+        """Return the place for a code where a transport serves a lane.
+
+        patience: seconds one that is not up yet may take. Raises InvalidInput when none does.
+        """
+        return await self.transports.meet(lane, patience)
 
     def close_meeting(self, lane: Lane, after: float) -> None:
         """Serve a meeting's lane no more, after so many seconds."""

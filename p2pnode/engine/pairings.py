@@ -64,8 +64,11 @@ class Desk:
 class Meeting(Protocol):
     """Where strangers to each other meet who are not near, by a place in the code."""
 
-    async def open_meeting(self, lane: Lane) -> bytes:
-        """Serve a lane and return its place for a code, b"" when there is none now."""
+    async def open_meeting(self, lane: Lane, patience: float) -> bytes:
+        """Serve a lane and return its place for a code; wait for one at most so many seconds.
+
+        Raises InvalidInput.
+        """
         ...
 
     def close_meeting(self, lane: Lane, after: float) -> None:
@@ -103,20 +106,15 @@ class Pairings:
 
     # The person's side -------------------------------------------------------------------------
 
-    async def show(self, *, mutual: bool, remote: bool = False) -> Pairing:
+    async def show(self, *, mutual: bool, remote: bool = False, patience: float = 0) -> Pairing:
         """Make a code; remote: one that whoever is not near can use as well.
 
-        Raises InvalidInput when too many are open, or nobody could reach this node from afar.
+        patience: seconds to wait until that is possible. Raises InvalidInput when too many are
+        open, or nobody could reach this node from afar.
         """
         self._refuse_too_many()
         lane = Lane(self._entropy.take(16)) if remote else None
-        place = await self._meeting.open_meeting(lane) if lane is not None else b""
-        if remote and not place:
-            raise InvalidInput(
-                "nobody could reach this node from afar",
-                why="no transport that can be named in a code is up",
-                hint="Turn on Tor, and see: p2pnode doctor",
-            )
+        place = await self._meeting.open_meeting(lane, patience) if lane is not None else b""
         half = new_half(self._own, self._entropy)
         lifetime = limits.MUTUAL_LIFETIME if mutual else limits.CODE_LIFETIME
         expires = (self._clock.wall() + lifetime) // 60

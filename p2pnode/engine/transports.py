@@ -128,6 +128,18 @@ class HostFor:
         return place
 
 
+def _nowhere(able: list[Running]) -> InvalidInput:
+    """Say why no code can name a place; able: the transports that would have one."""
+    states = "; ".join(
+        f"{one.transport.name} is {one.state}{one.detail and f', {one.detail}'}" for one in able
+    )
+    return InvalidInput(
+        "nobody could reach this node from afar",
+        why=states or "no transport whose places a code can name is turned on",
+        hint="What is missing, and how to turn on Tor, tells: p2pnode doctor",
+    )
+
+
 class Transports:
     """All transports of this node. files: the directory for theirs; None keeps none."""
 
@@ -149,6 +161,7 @@ class Transports:
         self._incoming = incoming
         self._random = random
         self._nursery: trio.Nursery | None = None
+        self._next_up = trio.Event()
 
     @property
     def all_settled(self) -> bool:
@@ -193,6 +206,24 @@ class Transports:
         """Serve a lane everywhere."""
         for one in list(self.running):
             await one.transport.open(lane)
+
+    async def meet(self, lane: Lane, patience: float) -> bytes:
+        """Serve a lane to whoever has a code; return its place for the code.
+
+        patience: seconds a transport that is not up yet may take. Raises InvalidInput.
+        """
+        deadline = trio.current_time() + patience
+        while True:
+            next_up = self._next_up
+            able = [one for one in self.running if one.transport.codes]
+            for one in able:
+                place = await one.transport.meet(lane) if one.state == "up" else b""
+                if place:
+                    return place
+            with trio.move_on_at(deadline if able else trio.current_time()) as waiting:
+                await next_up.wait()
+            if waiting.cancelled_caught:
+                raise _nowhere(able)
 
     async def revoke(self, lane: Lane) -> None:
         """Forget a lane everywhere."""
@@ -241,7 +272,12 @@ class Transports:
 
     async def _run_one(self, one: Running) -> None:
         place = self._files / one.transport.name if self._files is not None else None
-        host = HostFor(one, self._dialer, self._owner, self._incoming, self._changed, place)
+        host = HostFor(one, self._dialer, self._owner, self._incoming, self._came_up, place)
         async with trio.open_nursery() as nursery:
             await nursery.start(one.transport.run, host)
             one.settled.set()
+
+    def _came_up(self, transport: Transport) -> None:
+        self._changed(transport)
+        self._next_up.set()
+        self._next_up = trio.Event()

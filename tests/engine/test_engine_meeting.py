@@ -90,12 +90,45 @@ async def test_a_code_that_is_void_serves_and_seeks_nothing(autojump_clock):
     ana.close()
 
 
+async def test_one_that_is_not_up_yet_is_waited_for(autojump_clock):
+    ana = Person(MemoryNet(), "ana")
+    served: list = []
+    afar(ana, "bo", served, [])
+    hosts, honest_run = [], ana.transport.run
+
+    async def run(host, *, task_status):
+        hosts.append(host)
+        await honest_run(host, task_status=task_status)
+
+    ana.transport.run = run
+    async with ana.on() as a:
+        await a.call(schema.GetReady(timeout=10))
+        hosts[0].report("starting", "45 %")
+        for patience in (0, 30):
+            with pytest.raises(InvalidInput) as told:
+                await a.call(schema.ShowCode(remote=True, timeout=patience))
+            assert told.value.why == "memory is starting, 45 %"
+        shown = []
+
+        async def show():
+            shown.append(await a.call(schema.ShowCode(remote=True, timeout=60)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(show)
+            await trio.sleep(50)
+            assert shown == []
+            hosts[0].report("up")
+        assert uri_untrusted(shown[0].uri).onion == ONION
+    ana.close()
+
+
 async def test_without_such_a_transport_it_is_told_in_words(autojump_clock):
     net = MemoryNet()
     ana, bo = Person(net, "ana"), Person(net, "bo")
     async with ana.on() as a, bo.on() as b:
-        with pytest.raises(InvalidInput, match="from afar"):
-            await a.call(schema.ShowCode(remote=True))
+        with pytest.raises(InvalidInput, match="from afar") as told:
+            await a.call(schema.ShowCode(remote=True, timeout=60))
+        assert "turned on" in told.value.why
         assert await pair(a, b) == ["paired", "paired"]
     ana.close()
     bo.close()

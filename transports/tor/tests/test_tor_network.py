@@ -201,9 +201,10 @@ async def test_a_peer_that_was_offline_is_reached_again(private_network, place, 
         await two.ask("SETCONF DisableNetwork=1")
         await two.until("degraded")
         assert two.host.reports[-1][1].startswith("no network")
+        with pytest.raises(ChannelClosed):
+            await far.receive()
+        # The other end may learn of it late, or by a link's keep-alive only: tor does not promise.
         for channel in (near, far):
-            with pytest.raises(ChannelClosed):
-                await channel.receive()
             await channel.aclose()
         with pytest.raises(ChannelClosed):
             await one.transport.dial(address, THERE)
