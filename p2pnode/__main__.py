@@ -10,6 +10,7 @@ LOCAL = {
     "service": ("p2pnode.local.service", "Let systemd run the node, always."),
     "backup": ("p2pnode.local.backup", "Write a backup, or make a home of one."),
     "restore": ("p2pnode.local.restore", "Make a home out of a backup."),
+    "passphrase": ("p2pnode.local.passphrase", "Change what opens the vault."),
     "config": ("p2pnode.local.config", "Look at the settings, or change one."),
     "doctor": ("p2pnode.local.doctor", "Look at everything that could be wrong, with fixes."),
     "erase": ("p2pnode.local.erase", "Erase a contact, a conversation, or this whole node."),

@@ -112,7 +112,6 @@ async def _serve(
                 gate.open(node, locked=locked)
                 if first:
                     await nursery.start(_serve_api, service, home, stopping)
-                    notifier.ready()
                     nursery.start_soon(_report, gate, notifier)
                     first = False
                 nursery.start_soon(_announce, gate, talk, began)
@@ -211,7 +210,8 @@ def give_back_memory() -> None:
 
 
 async def _report(node: Service, notifier: Notifier) -> None:
-    """Keep the service manager's status line true: the vault, and the transports."""
+    """Tell the service manager that the API answers; keep its status line true."""
+    await notifier.ready()
     while True:
         status = await node.call(GetStatus())
         assert isinstance(status, Status)

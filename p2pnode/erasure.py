@@ -6,8 +6,6 @@ of it needs the passphrase: who can delete files can delete these.
 """
 
 import contextlib
-import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -33,10 +31,10 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 def intent(home: Home) -> Intent | None:
-    """Return what is planned for a home; None when nothing is."""
+    """Return what is planned for a home; None when nothing is, or only its daemon may know."""
     try:
         return msgspec.json.decode(home.erasure.read_bytes(), type=Intent)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     except (OSError, msgspec.MsgspecError) as error:
         raise StoreError(
@@ -153,10 +151,8 @@ def _drafts(path: Path) -> list[Path]:
 
 
 def _shred(path: Path) -> None:
-    """Overwrite a small file, sync and unlink it. On flash this proves nothing."""
+    """Overwrite a small file and unlink it."""
     with contextlib.suppress(FileNotFoundError):
         with path.open("r+b") as file:
-            file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))
-            file.flush()
-            os.fsync(file.fileno())
+            files.shred(file.fileno())
         path.unlink()

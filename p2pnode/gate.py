@@ -13,7 +13,7 @@ import trio
 from p2pnode.config import Home
 from p2pnode.errors import InvalidInput, LocalError, VaultLocked, WrongPassphrase
 from p2pnode.logs import EventLog
-from p2pnode.schema import Answer, Done, Lock, Request, Send, Service, Unlock
+from p2pnode.schema import Answer, ChangeSecret, Done, Lock, Request, Send, Service, Unlock
 from p2pnode.store import keys
 
 log = EventLog("daemon")
@@ -84,6 +84,8 @@ class Gate(Service):
             return await self._unlock(request)
         if isinstance(request, Lock):
             return await self._lock()
+        if isinstance(request, ChangeSecret):
+            return await self._change(request)
         waits = getattr(request, "timeout", 0) > 0
         found = None
         while found is None:  # of the next node, when the one that was asked had to go
@@ -138,25 +140,47 @@ class Gate(Service):
         async with self._turning:
             await self._standing()
             if self._locked:
-                passphrase = request.passphrase.encode() or None
-                key_file = Path(request.key_file) if request.key_file else None
-                if key_file is not None and not key_file.is_absolute():
-                    raise InvalidInput("the key file's path must be absolute")
-                try:
-                    await self.unlock_with(keys.Secret(passphrase, key_file))
-                except WrongPassphrase:
-                    log.warning("unlock.refused", reason=WrongPassphrase.code)
-                    await trio.sleep(WRONG_PAUSE)
-                    raise
+                secret = _secret(request.passphrase, request.key_file)
+                unlock = partial(keys.unlock_with, self._home.vault_key, secret)
+                self._key = await self._tried(unlock)
                 await self._turn()
                 log.info("unlocked")
         return Done()
+
+    async def _change(self, request: ChangeSecret) -> Answer:
+        """Keep the vault's key under another secret, one change at a time; a wrong one costs time.
+
+        It is done here, where nobody erases the home meanwhile. Raises what `keys.change` raises.
+        """
+        old = _secret(request.passphrase, request.key_file)
+        new = _secret(request.new_passphrase, request.new_key_file)
+        async with self._turning:
+            await self._standing()
+            await self._tried(partial(keys.change, self._home.vault_key, old, new))
+            log.info("secret.changed")
+        return Done()
+
+    async def _tried(self, what: Callable[[], T]) -> T:
+        """Do what takes a secret, off the event loop; a wrong one costs time."""
+        try:
+            return await trio.to_thread.run_sync(what)
+        except WrongPassphrase:
+            log.warning("unlock.refused", reason=WrongPassphrase.code)
+            await trio.sleep(WRONG_PAUSE)
+            raise
 
     async def _turn(self) -> None:
         """Let nothing through, ask for the other node and wait until it stands."""
         self._service, self._stands = None, trio.Event()
         self.turned.set()
         await self._stands.wait()
+
+
+def _secret(passphrase: str, key_file: str) -> keys.Secret:
+    path = Path(key_file) if key_file else None
+    if path is not None and not path.is_absolute():
+        raise InvalidInput("the key file's path must be absolute")
+    return keys.Secret(passphrase.encode() or None, path)
 
 
 def _overtaken() -> VaultLocked:

@@ -214,6 +214,8 @@ class Node(schema.Service):
                 return schema.Metrics(text=metrics.text(self.engine, found))
             case schema.Unlock():
                 return schema.Done()  # it is open
+            case schema.ChangeSecret():
+                raise InvalidInput("this node lives in memory")  # the gate does it elsewhere
             case schema.Diagnose():
                 return await self._diagnose()
             case schema.CreateBackup():

@@ -224,6 +224,19 @@ class Unlock(Asks["Done"], frozen=True):
     key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
 
 
+class ChangeSecret(Asks["Done"], frozen=True):
+    """Change what opens the vault, locked or open; it stays as it is. Paths are absolute.
+
+    What opens it now: the passphrase, or the path of the key file. From now on: one of the new
+    ones; without either the key lies beside the vault in the clear.
+    """
+
+    passphrase: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+    key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+    new_passphrase: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+    new_key_file: Annotated[str, msgspec.Meta(max_length=4_096)] = ""
+
+
 class Lock(Asks["Done"], frozen=True):
     """Close the vault of a running node: from now on it carries and forwards, and no more."""
 
@@ -781,6 +794,7 @@ METHODS: dict[str, tuple[type[Request], type[Answer]]] = {
     "node.status": (GetStatus, Status),
     "node.unlock": (Unlock, Done),
     "node.lock": (Lock, Done),
+    "node.secret": (ChangeSecret, Done),
     "node.backup": (CreateBackup, BackupMade),
     "node.diagnose": (Diagnose, Diagnosis),
     "node.reload": (Reload, Reloaded),
@@ -824,6 +838,17 @@ CALLS: dict[type[Request], tuple[str, type[Answer]]] = {
     request: (method, answer) for method, (request, answer) in METHODS.items()
 }
 """The same the other way round: request → (JSON-RPC method, answer)."""
+
+LONG: tuple[type[Request], ...] = (
+    Unlock,
+    ChangeSecret,
+    CreateBackup,
+    Diagnose,
+    Export,
+    WriteCourier,
+    ReadCourier,
+)
+"""Requests that may take long without a timeout of their own."""
 
 
 class Service:

@@ -159,6 +159,9 @@ class ScriptedNode(schema.Service):
     async def _unlock(self, ask: schema.Unlock) -> schema.Done:
         return schema.Done()
 
+    async def _changesecret(self, ask: schema.ChangeSecret) -> schema.Done:
+        return schema.Done()
+
     async def _lock(self, ask: schema.Lock) -> schema.Done:
         self.locked = True
         return schema.Done()

@@ -24,17 +24,7 @@ from p2pnode.openrpc import (
     ErrorData,
     document,
 )
-from p2pnode.schema import (
-    METHODS,
-    UNREADABLE,
-    Answer,
-    Diagnose,
-    Export,
-    Request,
-    Send,
-    Service,
-    Unlock,
-)
+from p2pnode.schema import LONG, METHODS, UNREADABLE, Answer, Request, Send, Service
 
 MAX_BATCH = 256
 """Calls in one batch."""
@@ -110,7 +100,7 @@ class Work:
 
 
 def _waits(request: Request) -> bool:
-    return bool(getattr(request, "timeout", 0)) or isinstance(request, Unlock | Diagnose | Export)
+    return bool(getattr(request, "timeout", 0)) or isinstance(request, LONG)
 
 
 def read(body: bytes) -> Work:

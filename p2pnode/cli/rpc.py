@@ -29,9 +29,6 @@ LOOK_AGAIN = 0.5
 
 CHUNK = 65_536
 
-SLOW = frozenset({"node.unlock", "node.diagnose", "courier.write", "courier.read"})
-"""Methods that take long without a timeout of their own."""
-
 STDIN, STDOUT = 0, 1
 
 
@@ -288,16 +285,17 @@ def waits(line: bytes) -> bool:
     """Return whether a call in a line may wait for something to happen."""
     import msgspec
 
-    from p2pnode.schema import METHODS
+    from p2pnode.schema import LONG, METHODS
 
     for call in _calls(line)[0]:
         method, params = call.get("method"), call.get("params")
         if not isinstance(method, str) or method not in METHODS:
             continue
-        if method in SLOW:
+        request, _ = METHODS[method]
+        if request in LONG:
             return True
         given = params.get("timeout") if isinstance(params, dict) else None
-        for field in msgspec.structs.fields(METHODS[method][0]):
+        for field in msgspec.structs.fields(request):
             if field.name == "timeout" and (field.default if given is None else given):
                 return True
     return False

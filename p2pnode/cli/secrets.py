@@ -35,21 +35,37 @@ def open_to_others(path: Path) -> bool:
         return False
 
 
-def typed(terminal: Terminal, *, twice: bool) -> bytes:
-    """Ask for the passphrase on the terminal, unseen. Raises InvalidInput when there is none."""
+def as_text(passphrase: bytes, *, instead: str) -> str:
+    """Return a passphrase as the API takes it; instead: what to do when that does not go.
+
+    Raises InvalidInput.
+    """
+    try:
+        return passphrase.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("the passphrase is no UTF-8", hint=instead) from None
+
+
+def typed(
+    terminal: Terminal, *, twice: bool, ask: str = "Passphrase: ", options: str = "--"
+) -> bytes:
+    """Ask for the passphrase on the terminal, unseen. Raises InvalidInput when there is none.
+
+    options: how the options begin that give it another way.
+    """
     import getpass
 
     if not sys.stdin.isatty():
         raise InvalidInput(
             "no terminal to ask for the passphrase on",
-            hint="Give --passphrase-file FILE"
-            + (", --key-file FILE, or --no-passphrase" if twice else " or --key-file FILE"),
+            hint=f"Give {options}passphrase-file FILE"
+            + (f", {options}key-file FILE, or --no-passphrase" if twice else " or --key-file FILE"),
         )
-    first = getpass.getpass("Passphrase: ")
+    first = getpass.getpass(ask)
     if not first:
         raise InvalidInput("the passphrase is empty", hint="Or choose: --no-passphrase")
     if twice and getpass.getpass("Again: ") != first:
-        raise InvalidInput("the two differ", hint="Nothing was made; try again.")
+        raise InvalidInput("the two differ", hint="Nothing was done; try again.")
     return first.encode()
 
 

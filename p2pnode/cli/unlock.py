@@ -46,9 +46,4 @@ def command(terminal: Terminal, passphrase_file: Path | None, key_file: Path | N
 
 
 def _text(passphrase: bytes) -> str:
-    try:
-        return passphrase.decode()
-    except UnicodeDecodeError:
-        raise InvalidInput(
-            "the passphrase is no UTF-8", hint="Start with it instead: p2pnode run"
-        ) from None
+    return secrets.as_text(passphrase, instead="Start with it: p2pnode run")

@@ -9,10 +9,13 @@ from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import InvalidInput, NoDaemon, StoreError
 from p2pnode.local import restore
+from p2pnode.local.passphrase import what_opens
 from p2pnode.schema import BackupMade, CreateBackup
 
 LONG = 3_600.0
 """Seconds a backup of a long history may take on a slow card."""
+
+STOP = "Stop the daemon first, then make the backup"
 
 ROW = 6
 """Words of a phrase on one line."""
@@ -46,7 +49,6 @@ def create(
     The phrase is shown once. Whoever has both can be you: keep them apart.
     """
     from p2pnode.cli import secrets
-    from p2pnode.store import keys
 
     home = terminal.home
     if not home.exists:
@@ -59,7 +61,7 @@ def create(
     passphrase = None
     if passphrase_file is not None:
         passphrase = secrets.from_file(passphrase_file)
-    elif keys.kind(home.vault_key) == "passphrase":
+    elif key_file is None and what_opens(home.vault_key) == "passphrase":
         passphrase = secrets.typed(terminal, twice=False)
     made = _made(terminal, path.absolute(), history, passphrase, key_file)
     if phrase_file is not None:
@@ -82,13 +84,15 @@ def create(
 def _made(
     terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
 ) -> BackupMade:
+    from p2pnode.cli import secrets
+
     try:
         with terminal.client(patience=LONG) as client:
             return client.call(
                 CreateBackup(
                     str(path),
                     history=history,
-                    passphrase=_text(passphrase or b""),
+                    passphrase=secrets.as_text(passphrase or b"", instead=STOP),
                     key_file=str(key_file.absolute()) if key_file is not None else "",
                 )
             )
@@ -130,15 +134,6 @@ def _keep(path: Path, phrase: str) -> None:
             f"the phrase cannot be written to {path}",
             why=error.strerror or "",
             hint="Delete the backup, which nobody can open, and make another.",
-        ) from None
-
-
-def _text(passphrase: bytes) -> str:
-    try:
-        return passphrase.decode()
-    except UnicodeDecodeError:
-        raise InvalidInput(
-            "the passphrase is no UTF-8", hint="Stop the daemon first, then make the backup"
         ) from None
 
 

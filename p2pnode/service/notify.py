@@ -13,12 +13,15 @@ import trio
 
 _log = logging.getLogger(__name__)
 
+TELL_AGAIN = 0.1
+"""Seconds until what had no room is told again."""
+
 MAX_STATUS = 200
 """Characters of a status line."""
 
 
 class Notifier:
-    """Tells the service manager how this process is. Never waits and never fails for it.
+    """Tells the service manager how this process is. The node never waits and never fails for it.
 
     address: the socket's path, "@name", or "" for nobody. alive_every: seconds between two signs
     of life, 0 for none.
@@ -55,9 +58,14 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def ready(self) -> None:
-        """The node answers, whatever its transports do."""
-        self._tell("READY=1")
+    async def ready(self) -> None:
+        """The node answers, whatever its transports do; told until it is taken.
+
+        A machine that starts may be slow to read, and would end a service it never heard this of.
+        """
+        while not self._tell("READY=1"):  # noqa: ASYNC110 - room there is no event here
+            await trio.sleep(TELL_AGAIN)
+        await trio.lowlevel.checkpoint()
 
     def stopping(self) -> None:
         """The node is about to end."""
@@ -66,9 +74,8 @@ class Notifier:
     def status(self, text: str) -> None:
         """Show a line to whoever may look at the service: constants alone, nothing of anybody."""
         text = " ".join(text.split())[:MAX_STATUS]
-        if text != self._status:
+        if text != self._status and self._tell(f"STATUS={text}"):
             self._status = text
-            self._tell(f"STATUS={text}")
 
     async def keep_alive(self) -> None:
         """Give signs of life from the event loop, which so must go round."""
@@ -76,13 +83,17 @@ class Notifier:
             self._tell("WATCHDOG=1")
             await trio.sleep(self.alive_every)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str) -> bool:
+        """Tell a line; False when there is no room for it now."""
         if self._socket is None:
-            return
+            return True
         try:
             self._socket.sendto(line.encode(), self._address)
+        except BlockingIOError:
+            return False
         except OSError:
             # Who started us does not listen: the node itself is none the worse for that.
             if not self._failed:
                 _log.warning("the service manager could not be told")
             self._failed = True
+        return True

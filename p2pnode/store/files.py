@@ -43,6 +43,29 @@ def write_whole(path: Path, raw: bytes) -> None:
         raise StoreError(f"{path.name} cannot be kept", why=str(error)) from None
 
 
+def shred(handle: int) -> None:
+    """Overwrite an open small file and sync it. On flash this proves nothing. Raises OSError."""
+    os.pwrite(handle, utils.random(max(1, os.fstat(handle).st_size)), 0)
+    os.fsync(handle)
+
+
+def write_instead(path: Path, raw: bytes) -> None:
+    """Write a file of mode 0600 in the place of a secret one; then overwrite the old one's bytes.
+
+    After a power cut the old one is there whole, or the new one is. Raises StoreFull or StoreError.
+    """
+    try:
+        old = os.open(path, os.O_RDWR)
+    except OSError as error:
+        raise StoreError(f"{path.name} cannot be changed", why=str(error)) from None
+    try:
+        write_whole(path, raw)
+        with contextlib.suppress(OSError):  # the new one counts whatever becomes of the old bytes
+            shred(old)
+    finally:
+        os.close(old)
+
+
 def carry_pass(path: Path) -> bytes | None:
     """Return the carry pass kept at path; None when there is none, or it is damaged."""
     try:

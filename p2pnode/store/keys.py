@@ -22,7 +22,7 @@ from p2pnode.errors import (
     WrongPassphrase,
 )
 from p2pnode.protocol import primitives
-from p2pnode.store.files import write_whole
+from p2pnode.store.files import write_instead, write_whole
 
 Kind = Literal["passphrase", "key-file", "none"]
 
@@ -108,6 +108,27 @@ def create(
     if path.exists():
         raise StoreError("there is a vault key already", why=str(path))
     key = utils.random(KEY)
+    write_whole(path, _kept(key, passphrase, key_file, cost))
+    return key
+
+
+def change(path: Path, old: Secret, new: Secret, *, cost: Cost = MODERATE) -> None:
+    """Keep the same vault key under another secret, or under none; then forget both.
+
+    After a power cut at any moment one of the two fits. The old file's bytes are overwritten, as
+    far as the file system lets us; copies of it still open with the old secret. Raises what
+    `unlock` and `create` raise; then nothing was changed.
+    """
+    try:
+        key = unlock(path, passphrase=old.passphrase, key_file=old.key_file)
+        write_instead(path, _kept(key, new.passphrase, new.key_file, cost))
+    finally:
+        old.forget()
+        new.forget()
+
+
+def _kept(key: bytes, passphrase: bytes | None, key_file: Path | None, cost: Cost) -> bytes:
+    """Return the file that keeps a key. Raises InvalidInput, StoreError."""
     kind: Kind = "none"
     if passphrase is not None and key_file is not None:
         raise InvalidInput("give a passphrase or a key file, not both")
@@ -133,8 +154,7 @@ def create(
     else:
         stored = key
     file = _File(encoded, stored, _checksum(encoded, stored))
-    write_whole(path, MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(file))
-    return key
+    return MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(file)
 
 
 def kind(path: Path) -> Kind:

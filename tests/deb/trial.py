@@ -208,6 +208,16 @@ def life(shed: Shed, ana: Daemon, cy: Daemon, net: Network) -> None:
     assert shed.status()["locked"]
     assert shed.unit("MainPID") == main
 
+    say("a person in its group changes the passphrase, and may not look into its home")
+    shed.run("sh", "-c", f"umask 077; echo 'another {SECRET}' > /root/other")
+    shed.run("install", "-o", "pi", "-m", "600", "/root/other", "/home/pi/other")
+    first, other = ("--passphrase-file", "/home/pi/secret"), ("--passphrase-file", "/home/pi/other")
+    shed.pi("passphrase", *first, "--new-passphrase-file", "/home/pi/other")
+    shed.pi("unlock", *first, code=7)
+    shed.pi("unlock", *other)
+    shed.pi("passphrase", *other, "--new-passphrase-file", "/home/pi/secret")
+    assert json.loads(shed.pi("erase", "--json"))["erasing"] == []
+
     say("a credential opens it at start; Tor runs as its child; Bluetooth asks D-Bus")
     shed.root_does("install", "-Dm", "600", "/root/secret", "/etc/credstore/p2pnode-passphrase")
     shed.run("sh", "-c", "printf '[transports]\\ntor = true\\nble = true\\n'"

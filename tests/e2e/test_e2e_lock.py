@@ -1,8 +1,10 @@
 """A running node is locked and opened again; its service manager is told how it is."""
 
 import os
+import queue
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -60,28 +62,78 @@ def test_a_node_is_locked_while_it_runs(tmp_path):
         assert ana.end() == 0
 
 
+def test_what_opens_the_vault_is_changed(tmp_path):
+    """With the daemon and without it, open and locked; the sealed messages are there under each."""
+    new, key = tmp_path / "new", tmp_path / "key"
+    new.write_text("another passphrase\n")
+    key.write_bytes(os.urandom(64))
+    ana, bo = Daemon(tmp_path, "ana", passphrase=PASSPHRASE), Daemon(tmp_path, "bo")
+    with homes(ana, bo):
+        by_hand(ana, bo)
+        ana.start()
+        bo.start()
+        pair(ana, bo)
+        delivered(bo, [bo.lines("send", "ana", SECRET)[0]["id"]])
+        to_new = ("--new-passphrase-file", str(new))
+        assert "does not open" in ana.cli(
+            "passphrase", "--passphrase-file", str(new), "--new-key-file", str(key), code=7
+        )
+        assert "Changed" in ana.cli("passphrase", *ana.secret, *to_new)
+        ana.cli("lock")
+        ana.cli("unlock", *ana.secret, code=7)
+        to_key = ("--passphrase-file", str(new), "--new-key-file", str(key))
+        assert "Changed" in ana.cli("passphrase", *to_key)  # while it is locked
+        ana.cli("unlock", "--passphrase-file", str(new), code=7)
+        ana.cli("unlock", "--key-file", str(key))
+        assert [text for _, text in texts(ana, "bo")] == [SECRET]
+        assert ana.end() == 0
+        back = ("--key-file", str(key), "--new-passphrase-file", ana.secret[1])
+        assert "Changed" in ana.cli("passphrase", *back)  # without a daemon
+        ana.start()
+        assert [text for _, text in texts(ana, "bo")] == [SECRET]
+        bo.cli("passphrase", *to_new)  # one that had no lock
+        bo.cli("lock")
+        bo.cli("unlock", "--passphrase-file", str(new))
+        assert "whoever reads this disk" in run_talk(
+            bo, "passphrase", "--passphrase-file", str(new), "--no-passphrase"
+        )
+        bo.kill()
+        bo.start()
+        delivered(bo, [bo.lines("send", "ana", "open again")[0]["id"]])
+
+
 def run_talk(daemon: Daemon, *words: str) -> str:
     return subprocess.run(daemon.command(*words), capture_output=True, text=True, check=True).stderr
 
 
 @pytest.fixture
 def manager(tmp_path, monkeypatch):
-    """A service manager's socket, and who listens on it."""
+    """A service manager, which reads all that it is told, at once: yields its queue."""
+    told: queue.Queue[str] = queue.Queue()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
-        listener.settimeout(PATIENCE)
+
+        def read() -> None:
+            while line := listener.recv(4_096):
+                told.put(line.decode())
+
+        reader = threading.Thread(target=read)
+        reader.start()
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
-        yield listener
+        yield told
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ends:
+            ends.sendto(b"", str(tmp_path / "notify"))
+        reader.join()
 
 
-def until(listener: socket.socket, line: str) -> list[str]:
+def until(told: "queue.Queue[str]", line: str) -> list[str]:
     """Return what is told up to a line."""
     found: list[str] = []
     end = time.monotonic() + PATIENCE
     while line not in found:
-        assert time.monotonic() < end, found
-        found.append(listener.recv(4_096).decode())
+        assert time.monotonic() < end, found  # signs of life go on coming
+        found.append(told.get(timeout=PATIENCE))
     return found
 
 

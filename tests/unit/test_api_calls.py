@@ -26,6 +26,7 @@ REQUESTS = [
     schema.GetMetrics(),
     schema.Unlock(passphrase="x"),
     schema.Lock(),
+    schema.ChangeSecret(passphrase="x", new_key_file="/media/stick/key"),
     schema.ListContacts(),
     schema.ContactRef(contact="bo"),
     schema.BlockContact(contact="bo", blocked=True),

@@ -14,6 +14,7 @@ import trio
 from p2pnode import errors, schema
 from p2pnode.__main__ import LOCAL
 from p2pnode.cli.verbs import VERBS
+from p2pnode.store import keys
 from tests.served import served
 
 EVIL = "\x1b[2J\x1b]0;x\x07\u202etxt\r\n\x9b31m"
@@ -196,6 +197,28 @@ async def test_a_person_at_a_terminal_sees_how_far_a_courier_has_come(tmp_path, 
             await trio.to_thread.run_sync(work)
             assert ("4096 envelopes so far" in screen.getvalue()) is shown
             assert screen.getvalue().endswith("\r\x1b[K") is shown
+
+
+async def test_secrets_are_asked_for_where_there_is_somebody_to_ask(tmp_path):
+    home, new = tmp_path / "home", tmp_path / "new"
+    new.write_text("open sesame\n")
+    home.mkdir()
+    keys.create(home / "vault.key", passphrase=None)
+    code, _, talk = await verb(home, "passphrase")
+    assert (code, "--new-passphrase-file" in talk) == (2, True)
+    code, _, talk = await verb(home, "passphrase", "--no-passphrase", "--new-key-file", str(new))
+    assert (code, "choose one" in talk) == (2, True)
+    code, out, _ = await verb(home, "passphrase", "--new-passphrase-file", str(new), "--json")
+    assert (code, json.loads(out)["done"]) == (0, True)
+    assert keys.kind(home / "vault.key") == "passphrase"
+    code, _, talk = await verb(home, "passphrase", "--no-passphrase")
+    assert (code, "Give --passphrase-file" in talk) == (2, True)
+    async with served(home) as api:
+        words = ("--passphrase-file", str(new), "--new-key-file", str(new))
+        code, out, _ = await verb(home, "passphrase", *words)
+        assert (code, "Changed" in out) == (0, True)
+        [asked] = [one for one in api.node.calls if isinstance(one, schema.ChangeSecret)]
+        assert asked == schema.ChangeSecret("open sesame", new_key_file=str(new))
 
 
 async def test_a_locked_node_is_unlocked_by_its_passphrase(tmp_path):

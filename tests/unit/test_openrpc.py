@@ -203,7 +203,7 @@ async def test_answers_of_real_nodes_fit_the_description(tmp_path):
             await ana(method, **params)
         # a node in memory has no couriers, home (their errors were checked instead) and gate
         left = {"courier.write", "courier.read", "conversation.answer", "node.lock", "node.backup"}
-        left |= {"node.reload"}
+        left |= {"node.reload", "node.secret"}
         assert set(METHODS) - (ana.answered | bo.answered) <= left
 
 

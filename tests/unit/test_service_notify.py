@@ -35,12 +35,12 @@ def name(request, tmp_path) -> str:
     return f"@p2pnode-test-{os.getpid()}-{tmp_path.name}"
 
 
-def test_all_that_is_told_arrives(name):
+async def test_all_that_is_told_arrives(name):
     with listening(name) as listener:
         environment = {"NOTIFY_SOCKET": name, "PATH": "/bin"}
         notifier = Notifier.taken_from(environment)
         assert environment == {"PATH": "/bin"}  # children say nothing in our name
-        notifier.ready()
+        await notifier.ready()
         notifier.status("open,\nlan up")
         notifier.status("open, lan up")  # nothing new
         notifier.status("x" * 1_000)
@@ -52,22 +52,38 @@ def test_all_that_is_told_arrives(name):
             "STOPPING=1",
         ]
         notifier.close()
-        notifier.ready()
+        await notifier.ready()
         assert heard(listener) == []
 
 
+async def test_that_it_is_ready_is_told_until_there_is_room_for_it(tmp_path, autojump_clock):
+    path = tmp_path / "notify"
+    with listening(str(path)) as listener:
+        notifier = Notifier(str(path))
+        for number in range(10_000):  # more than a queue of datagrams holds
+            notifier.status(str(number))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.ready)
+            await trio.sleep(60)
+            assert "READY=1" not in heard(listener)
+        assert heard(listener) == ["READY=1"]
+        notifier.status("9999")  # had no room
+        assert heard(listener) == ["STATUS=9999"]
+        notifier.close()
+
+
 @pytest.mark.parametrize("address", ["", "nowhere", "@", "/", "vsock:2:1234"])
-def test_without_somebody_to_tell_nothing_happens(address, tmp_path):
+async def test_without_somebody_to_tell_nothing_happens(address, tmp_path):
     notifier = Notifier.taken_from({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"})
-    notifier.ready()
+    await notifier.ready()
     assert notifier.alive_every == 0
     notifier.close()
 
 
-def test_a_manager_that_has_gone_or_does_not_read_is_no_failure(tmp_path, caplog):
+async def test_a_manager_that_has_gone_or_does_not_read_is_no_failure(tmp_path, caplog):
     path = tmp_path / "notify"
     gone = Notifier(str(path))
-    gone.ready()
+    await gone.ready()
     gone.stopping()
     assert [record.getMessage() for record in caplog.records] == [
         "the service manager could not be told"

@@ -15,7 +15,7 @@ from p2pnode.errors import (
     WrongPassphrase,
 )
 from p2pnode.store import keys
-from p2pnode.store.keys import Cost
+from p2pnode.store.keys import Cost, Secret
 
 CHEAP = Cost(1, 8 * 1024 * 1024)
 
@@ -120,3 +120,59 @@ def test_store_key_disk_that_refuses(
         keys.create(tmp_path / "vault.key", passphrase=None)
     assert type(raised.value) is ours
     assert not (tmp_path / "vault.key").exists()
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    made = tmp_path / "secret"
+    made.write_bytes(bytes(range(64)))
+    return made
+
+
+@pytest.mark.parametrize("before", ["passphrase", "key-file", "none"])
+@pytest.mark.parametrize("after", ["passphrase", "key-file", "none"])
+def test_store_key_under_another_secret(
+    tmp_path: Path, key_file: Path, before: str, after: str
+) -> None:
+    path, other_file = tmp_path / "vault.key", tmp_path / "other"
+    other_file.write_bytes(bytes(range(64, 128)))
+    old = {"passphrase": (b"old", None), "key-file": (None, key_file), "none": (None, None)}
+    new = {"passphrase": (b"new", None), "key-file": (None, other_file), "none": (None, None)}
+    was = Secret(*old[before])
+    key = keys.create(path, passphrase=was.passphrase, key_file=was.key_file, cost=CHEAP)
+    handle = os.open(path, os.O_RDONLY)
+    told = Secret(*new[after])
+    keys.change(path, was, told, cost=CHEAP)
+    assert (was.passphrase, was.key_file) == (told.passphrase, told.key_file) == (None, None)
+    assert keys.kind(path) == after
+    assert keys.unlock_with(path, Secret(*new[after])) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    if after != "none":
+        with pytest.raises((VaultLocked, WrongPassphrase)):
+            keys.unlock_with(path, Secret(*old[before]))
+    left = os.pread(handle, 4_096, 0)  # of the file that was there
+    os.close(handle)
+    assert left
+    assert keys.MAGIC not in left
+    assert key not in left
+
+
+def test_store_key_stays_when_it_cannot_be_changed(tmp_path: Path, key_file: Path) -> None:
+    path = tmp_path / "vault.key"
+    keys.create(path, passphrase=b"old", cost=CHEAP)
+    before = path.read_bytes()
+    short = tmp_path / "short"
+    short.write_bytes(b"x" * 31)
+    for old, new, why in (
+        (Secret(b"wrong"), Secret(b"new"), WrongPassphrase),
+        (Secret(), Secret(b"new"), VaultLocked),
+        (Secret(key_file=key_file), Secret(b"new"), VaultLocked),
+        (Secret(b"old"), Secret(b""), InvalidInput),
+        (Secret(b"old"), Secret(b"new", key_file), InvalidInput),
+        (Secret(b"old"), Secret(key_file=short), InvalidInput),
+        (Secret(b"old"), Secret(key_file=tmp_path / "nowhere"), InvalidInput),
+    ):
+        with pytest.raises(why):
+            keys.change(path, old, new, cost=CHEAP)
+        assert path.read_bytes() == before
+        assert (old.passphrase, new.passphrase) == (None, None)
