@@ -1,12 +1,11 @@
 """The process around a node: lock, signals, logging, API."""
 
 import ctypes
-import fcntl
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
 
 import trio
 
@@ -17,8 +16,9 @@ from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.erasable import Erasable
-from p2pnode.errors import ConfigError, Denied, HomeInUse, LocalError, StoreError, WrongPassphrase
+from p2pnode.errors import ConfigError, Denied, LocalError, WrongPassphrase
 from p2pnode.gate import Gate
+from p2pnode.home import home_lock
 from p2pnode.locked import open_locked
 from p2pnode.logs import EventLog, Plain, Private, log_to_stderr, traced
 from p2pnode.node import open_node
@@ -239,29 +239,6 @@ def check_owner(home: Home) -> None:
             why="they could put other files in the place of yours",
             hint=f"Close it: chmod 700 {home.root}",
         )
-
-
-@contextmanager
-def home_lock(home: Home) -> Iterator[None]:
-    """Hold a home's lock. Raises HomeInUse when another process does, Denied, StoreError."""
-    try:
-        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError:
-        raise Denied(f"{home.root} is not writable for this user") from None
-    except OSError as error:
-        raise StoreError(f"{home.lock} cannot be made", why=error.strerror or "") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HomeInUse(
-                "another daemon runs in this home",
-                why=str(home.root),
-                hint="Talk to it: p2pnode status. Or name another place: --home DIR",
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:

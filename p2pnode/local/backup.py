@@ -106,8 +106,8 @@ def _without_daemon(
     from contextlib import closing
 
     from p2pnode import backup
-    from p2pnode.daemon import home_lock
     from p2pnode.engine.clock import wall_time
+    from p2pnode.home import home_lock
     from p2pnode.store import keys, sealed_file
     from p2pnode.store.vault import Vault
     from p2pnode.turns import backups

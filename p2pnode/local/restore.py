@@ -40,8 +40,10 @@ def command(
     from p2pnode import backup
     from p2pnode.cli import secrets
     from p2pnode.home import shown_identity
+    from p2pnode.local.erase import finish
 
     home = terminal.home
+    finish(terminal, home)
     if home.exists:
         raise InvalidInput(
             "there is an identity here already",

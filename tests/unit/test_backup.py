@@ -143,7 +143,7 @@ def test_a_home_is_restored_as_a_new_device_all_or_nothing(tmp_path) -> None:
     with pytest.raises(WrongPassphrase):
         backup.restore(new, path, sealed_file.new_phrase(), passphrase=None)
     assert not new.exists
-    assert os.listdir(new.root) == []
+    assert os.listdir(new.root) == ["lock"]
     found = backup.restore(new, path, phrase, passphrase=None)
     assert found.own.account.seed
     assert (found.own.name, found.settings) == ("ana", True)
