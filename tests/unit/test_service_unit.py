@@ -149,6 +149,7 @@ def test_the_machines_home_is_given_to_its_user_whole(tmp_path):
     assert made.name == "shed"
     assert sorted(path.name for path in home.root.iterdir()) == [
         "custody.db",
+        "lock",
         "vault.db",
         "vault.key",
     ]
