@@ -9,7 +9,8 @@ import trio
 from p2pnode import erasure
 from p2pnode.config import Home
 from p2pnode.engine.clock import Clock
-from p2pnode.errors import LocalError
+from p2pnode.errors import LocalError, StoreError
+from p2pnode.logs import EventLog
 from p2pnode.schema import (
     Answer,
     CancelErasures,
@@ -21,6 +22,8 @@ from p2pnode.schema import (
     Service,
     Status,
 )
+
+log = EventLog("daemon")
 
 LOOK_EVERY = 30.0
 """Seconds between two looks whether the home is to be erased."""
@@ -60,12 +63,21 @@ class Erasable(Service):
         """End the daemon when its home is to be erased, which is done when all of it is closed."""
         while True:
             self._asked = trio.Event()
-            if self.clock is not None and erasure.is_due(self._home, self.clock.now().node):
+            if self._due():
                 self.over = True
                 stopping.set()
                 return
             with trio.move_on_after(LOOK_EVERY):
                 await self._asked.wait()
+
+    def _due(self) -> bool:
+        if self.clock is None:
+            return False
+        try:
+            return erasure.is_due(self._home, self.clock.now().node)
+        except StoreError as error:  # too many open files, say: no reason to end; it looks again
+            log.warning("erasure.unread", reason=error.code)
+            return False
 
     def _plan(self, request: Erase, clock: Clock) -> Erasures:
         after = 0 if request.now else erasure.GRACE

@@ -36,7 +36,9 @@ def intent(home: Home) -> Intent | None:
         return msgspec.json.decode(home.erasure.read_bytes(), type=Intent)
     except (FileNotFoundError, PermissionError):
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise StoreError(f"{home.erasure} cannot be read", why=error.strerror or "") from None
+    except msgspec.MsgspecError as error:
         raise StoreError(
             f"{home.erasure.name} cannot be read",
             why=str(error),
