@@ -118,8 +118,9 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
     if row.state == "pending" and not vault.devices.of_contact(row.id):
         raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
     if not ask.matches:
+        state = "blocked" if row.state == "blocked" else "suspect"
         vault.contacts.update(
-            msgspec.structs.replace(row, state="suspect", verified="no", doubt="mismatch")
+            msgspec.structs.replace(row, state=state, verified="no", doubt="mismatch")
         )
         return _changed(vault, row.id, now, "contact.suspect")
     settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")

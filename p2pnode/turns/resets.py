@@ -522,6 +522,11 @@ def set_back(
     return begun
 
 
+def notices(vault: Vault, contact: ContactId) -> list[EnvelopeId]:
+    """Return what is under way to a contact's replaced devices; to no device of now."""
+    return [EnvelopeId(twin.notice) for twin in _twins(vault, contact) if twin.notice]
+
+
 def _set_aside(vault: Vault, twin: TwinRow) -> None:
     """Keep what was replaced; the oldest with this contact gives way."""
     for old in _twins(vault, twin.contact)[: 1 - limits.MAX_REPLACED]:

@@ -12,7 +12,7 @@ from p2pnode.turns import asks, resets
 from p2pnode.turns.effects import Charge, Push
 from p2pnode.turns.send import tell
 from p2pnode.turns.upkeep import KEPT_ABSENT
-from tests.correspondents import Correspondent, befriend, exchange
+from tests.correspondents import DAY, Correspondent, befriend, exchange
 
 MANY = 2 * limits.MAX_REPLACED
 WAITING = 5
@@ -171,3 +171,30 @@ def test_a_message_under_the_id_of_one_of_ours_takes_nothing_from_us(people):
     ana.do(asks.Redact(id_text(own)))
     assert ana.stores.vault.messages.by_id(ana.contacts["bo"], own, mine=True).redacted is not None
     assert ana.stores.vault.messages.by_id(ana.contacts["bo"], own, mine=False).redacted is None
+
+
+def test_erasing_a_contact_takes_what_its_replaced_devices_were_told(people):
+    ana, bo = people
+    begin(bo, ana)
+    assert answered(ana, bo)
+    notice = ana.stores.vault.database.value("SELECT notice FROM twins")
+    assert ana.stores.vault.outbox.get(EnvelopeId(notice)) is not None
+    ana.now += DAY
+    ana.do(asks.Spread(()))
+    assert ana.stores.custody.has(EnvelopeId(notice))
+    ana.do(asks.Erase(ana.contacts["bo"], "contact", 0))
+    assert count(ana, "outbox") == count(ana, "twins") == count(ana, "sessions") == 0
+    assert not ana.stores.custody.has(EnvelopeId(notice))
+
+
+def test_a_blocked_contact_stays_blocked_when_its_fingerprint_does_not_match(people):
+    ana, bo = people
+    contact = ana.contacts["bo"]
+    ana.do(asks.Block(contact, blocked=True))
+    ana.do(asks.Verify(contact, matches=False))
+    assert ana.stores.vault.contacts.get(contact).state == "blocked"
+    bo.write("ana", "shall not be read")
+    exchange(ana, bo)
+    assert ana.texts("bo") == []
+    ana.do(asks.Block(contact, blocked=False))
+    assert ana.stores.vault.contacts.get(contact).state == "suspect"
