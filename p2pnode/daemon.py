@@ -62,8 +62,9 @@ def run(
     with home_lock(home), closing(notifier):
         log.info("starting", version=Plain(__version__))
         failure: LocalError | None = None
-        over = erasure.is_due(home, erasure.kept_time(home, wall_time()))
-        if not over:
+        due = erasure.is_due(home, erasure.kept_time(home, wall_time()))
+        over = erasure.intent(home) if due else None
+        if over is None:
             try:
                 settings = Settings(home, config, journal)
                 over = trio.run(_serve, home, settings, secret, talk, notifier, else_locked)
@@ -72,8 +73,8 @@ def run(
         if failure is not None:  # raised up there it would come in a group again
             log.fault("ended", reason=failure.code)
             raise failure
-        if over:
-            talk(erasure.last_word(home, erasure.carry_out(home)))
+        if over is not None:
+            talk(erasure.last_word(home, erasure.carry_out(home, over)))
         log.info("stopped")
 
 
@@ -84,8 +85,8 @@ async def _serve(
     talk: Talk,
     notifier: Notifier,
     else_locked: bool,
-) -> bool:
-    """Serve until told to stop; return whether the home is to be erased now."""
+) -> erasure.Intent | None:
+    """Serve until told to stop; return the plan when the home is to be erased now."""
     stopping = trio.Event()
     gate = Gate(home)
     service = Erasable(gate, home)

@@ -115,9 +115,10 @@ def _all(terminal: Terminal, home: Home, *, now: bool, settings: bool, yes: bool
         with home_lock(home):  # no daemon comes between
             _confirm(terminal, "all", "erase", yes=yes)
             at = erasure.kept_time(home, wall_time())
-            erasure.plan(home, at, after=0 if now else erasure.GRACE, settings=settings)
+            after = 0 if now else erasure.GRACE
+            planned = erasure.plan(home, at, after=after, settings=settings)
             if now:
-                terminal.talk(erasure.last_word(home, erasure.carry_out(home)))
+                terminal.talk(erasure.last_word(home, erasure.carry_out(home, planned)))
                 if terminal.json:
                     terminal.record(Erasures(erasing=[]))
                 return
