@@ -7,7 +7,7 @@ and begins anew with everybody.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -24,6 +24,7 @@ from p2pnode.errors import (
     RemoteError,
     StoreCorrupt,
     StoreError,
+    StoreFull,
     WrongPassphrase,
 )
 from p2pnode.home import make_home
@@ -215,7 +216,8 @@ async def serve(home: Home, request: schema.CreateBackup, ask: Ask) -> schema.Ba
     except WrongPassphrase:
         await trio.sleep(WRONG_PAUSE)
         raise
-    await ask(asks.BackedUp(made.newest))
+    with suppress(StoreFull):  # it is made; without room nobody can note when
+        await ask(asks.BackedUp(made.newest))
     return shown(made, place, phrase)
 
 

@@ -62,20 +62,26 @@ def run(
     with home_lock(home), closing(notifier):
         log.info("starting", version=Plain(__version__))
         failure: LocalError | None = None
-        due = erasure.is_due(home, erasure.kept_time(home, wall_time()))
-        over = erasure.intent(home) if due else None
+        over = _erased_now(home)
         if over is None:
             try:
                 settings = Settings(home, config, journal)
                 over = trio.run(_serve, home, settings, secret, talk, notifier, else_locked)
             except* LocalError as group:
                 failure = _first(group)
-        if failure is not None:  # raised up there it would come in a group again
+                over = _erased_now(home)  # who was told that all goes is not to find it there
+        if over is None and failure is not None:  # raised up there it would come in a group again
             log.fault("ended", reason=failure.code)
             raise failure
         if over is not None:
             talk(erasure.last_word(home, erasure.carry_out(home, over)))
         log.info("stopped")
+
+
+def _erased_now(home: Home) -> erasure.Intent | None:
+    """Return the plan to erase a home whose node does not run, when it is time for it."""
+    due = erasure.is_due(home, erasure.kept_time(home, wall_time()))
+    return erasure.intent(home) if due else None
 
 
 async def _serve(

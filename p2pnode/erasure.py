@@ -49,7 +49,7 @@ def intent(home: Home) -> Intent | None:
 def plan(home: Home, now: int, *, after: int, settings: bool) -> Intent:
     """Plan to erase a home. now: node time. Raises StoreError, and StoreFull where there is a while
     to make room: what is to be done at once needs no plan, for which a full disk has no room."""
-    planned = Intent(now + after, settings)
+    planned = Intent(now + after if after else 0, settings)  # at once: whatever clocks say
     try:
         _keep(home, planned)
     except StoreFull:
