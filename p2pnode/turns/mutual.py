@@ -102,6 +102,8 @@ def arrived_for_pairing(
         return None
     before = msgspec.msgpack.decode(row.record, type=Mutual)
     after, envelopes, agreed = mutual.receive_untrusted(before, outer, entropy)
+    if agreed is not None:
+        pairing.check_reset_keys_untrusted(agreed, entropy)
     vault.pairings.update(
         msgspec.structs.replace(
             row,
