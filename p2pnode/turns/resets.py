@@ -13,6 +13,7 @@ from p2pnode.errors import RemoteError
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId, SessionRef
 from p2pnode.protocol import limits
 from p2pnode.protocol.content import Replaced, ResetAnswer, encode_content
+from p2pnode.protocol.conversation import check_place_untrusted
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
 from p2pnode.protocol.identity import check_certificate_untrusted
@@ -166,6 +167,9 @@ def answered(
     after = next((one for one in generations if row and one.parent == row.ref), None)
     if row is None or after is None:
         return []
+    check_place_untrusted(
+        said.clock + 1, (), max(contact.clock, vault.messages.top_clock(contact.id))
+    )
     keys = reset.answered_untrusted(after.keys, said, entropy)
     vault.resets.update(msgspec.structs.replace(after, keys=keys, known=True))
     _drop_own(vault, msgspec.structs.replace(row, crossing=said.crossing))

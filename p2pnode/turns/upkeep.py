@@ -11,7 +11,7 @@ from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
 KEPT_EVENTS = 100_000
-"""Stored events kept at most; the oldest acknowledged ones go first."""
+"""Stored events kept at most; the oldest go, acknowledged or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import pytest
 from p2pnode.ids import EnvelopeId, id_text
 from p2pnode.protocol import limits
 from p2pnode.protocol.content import Proposal, Text
+from p2pnode.protocol.conversation import MAX_CLOCK
 from p2pnode.protocol.link.messages import Statement
 from p2pnode.protocol.session import reset
 from p2pnode.store import outbox
@@ -198,3 +199,28 @@ def test_a_blocked_contact_stays_blocked_when_its_fingerprint_does_not_match(peo
     assert ana.texts("bo") == []
     ana.do(asks.Block(contact, blocked=False))
     assert ana.stores.vault.contacts.get(contact).state == "suspect"
+
+
+def test_an_answer_to_a_reset_cannot_end_the_order_of_the_conversation(people):
+    ana, bo = people
+    before = ana.write("bo", "before")
+    exchange(ana, bo)
+    begin(ana, bo)
+    bo.receive(ana.taken(), "ana")
+    vault = bo.stores.vault
+    after = next(row for row in vault.resets.of_contact(bo.contacts["ana"]) if row.parent)
+    [theirs] = [row.theirs for row in vault.resets.of_contact(bo.contacts["ana"]) if row.theirs]
+    bo.taken()  # the honest answer
+    lie = reset.answer(after.keys, theirs, clock=MAX_CLOCK, crossing=b"", entropy=bo.entropy)
+    say(bo, ana, lie)
+    exchange(ana, bo)
+    assert Charge(None, "bad-clock") in ana.effects
+    ana.write("bo", "after")
+    rows = ana.stores.vault.messages.history(ana.contacts["bo"], 10)
+    assert [row.text for row in rows] == ["before", "after"]
+    assert rows[1].clock <= rows[0].clock + 1
+    assert rows[0].id == before
+    honest = reset.answer(after.keys, theirs, clock=1, crossing=b"", entropy=bo.entropy)
+    say(bo, ana, honest)
+    exchange(ana, bo)
+    assert not resets.under_way(ana.stores.vault, ana.contacts["bo"])
