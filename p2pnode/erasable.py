@@ -32,7 +32,7 @@ LOOK_EVERY = 30.0
 class Erasable(Service):
     """What the API talks to: the gate, and the plan to erase the home.
 
-    clock: of the node that stands, or stood last. over: as it is planned the home is to be erased
+    clock: of the node that stands, or stood last. over: the plan by which the home is to be erased
     now.
     """
 

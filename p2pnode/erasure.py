@@ -98,10 +98,10 @@ def kept_time(home: Home, wall: int) -> int:
 def carry_out(home: Home, planned: Intent | None = None) -> list[str]:
     """Erase a home whose lock is held; return the names of files there that are not ours.
 
-    planned: where the disk had no room for the plan. Raises StoreError when something cannot be
-    deleted; again goes on.
+    planned: counts more than what is kept, for the disk may have had no room for it. Raises
+    StoreError when something cannot be deleted; again goes on.
     """
-    planned = intent(home) or planned or Intent(0)
+    planned = planned or intent(home) or Intent(0)
     with contextlib.suppress(StoreFull):  # then that there is no key tells it
         _keep(home, msgspec.structs.replace(planned, begun=True))
     try:

@@ -97,7 +97,7 @@ def test_a_full_disk_does_not_keep_anybody_from_erasing_at_once(tmp_path, monkey
 
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(StoreFull):
-        erasure.plan(home, 0, after=10, settings=True)
+        erasure.plan(home, 0, after=10, settings=True)  # so it has to wait until there is room
     assert not [name for name in os.listdir(home.root) if name.startswith("erase")]
     planned = erasure.plan(home, 0, after=0, settings=True)
     assert erasure.intent(home) is None
