@@ -416,22 +416,12 @@ def filled(
                 row = vault.contacts.get(contact)
                 assert row is not None  # added a moment ago
                 if row.state == "active" or row.doubt in ("rollback", "clone"):
-                    _begin(stores, row, restore_id, now, entropy)
+                    resets.begin_or_stop(stores, row, restore_id, now, entropy)
     except (RemoteError, InvalidInput, KeyError, StoreError) as error:
         if isinstance(error, StoreError):
             raise
         raise StoreCorrupt("the backup makes no whole", why=str(error)) from None
     return Restored(own, len(known), messages, first.made, settings=False)
-
-
-def _begin(
-    stores: Stores, row: ContactRow, restore_id: bytes, now: Moment, entropy: Entropy
-) -> None:
-    """Begin anew with a contact; with one whose keys for that are of no use only pairing helps."""
-    try:
-        resets.begin(stores, row, restore_id, now, entropy)
-    except RemoteError:
-        stores.vault.contacts.update(msgspec.structs.replace(row, state="suspect", doubt=""))
 
 
 def _name(kept: str) -> str:

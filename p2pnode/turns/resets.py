@@ -115,7 +115,19 @@ def ensure(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -
     devices = stores.vault.devices.of_contact(contact.id)
     if not devices or devices[0].session is not None:
         return []
-    return begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+    return begin_or_stop(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+
+
+def begin_or_stop(
+    stores: Stores, contact: ContactRow, restore: bytes, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Begin anew with a contact; one that gave us keys of no use for it is stopped, and nobody else
+    has to do with that: only pairing helps."""
+    try:
+        return begin(stores, contact, restore, now, entropy)
+    except RemoteError:
+        stores.vault.contacts.update(msgspec.structs.replace(contact, state="suspect", doubt=""))
+        return []
 
 
 def _send(stores: Stores, row: ResetRow, device: DeviceId, now: Moment, entropy: Entropy) -> Effect:

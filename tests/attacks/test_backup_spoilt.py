@@ -134,6 +134,20 @@ def test_a_contact_whose_keys_are_of_no_use_is_left_out_of_beginning_anew(people
     assert contacts["cleo"].state == "active"
 
 
+def test_unblocking_one_whose_keys_are_of_no_use_stops_it(people):
+    ana = people[0]
+    contact = ana.contacts["bo"]
+    ana.do(asks.Block(contact, blocked=True))
+    with ana.stores.vault.transaction():  # as after a restore, in which the blocked are let be
+        [row] = ana.stores.vault.resets.of_contact(contact)
+        made = msgspec.structs.replace(row.keys, their_kem_public=NOT_A_KEY)
+        ana.stores.vault.resets.update(msgspec.structs.replace(row, keys=made))
+        [device] = ana.stores.vault.devices.of_contact(contact)
+        ana.stores.vault.sessions.remove(device.session)
+    ana.do(asks.Block(contact, blocked=False))
+    assert ana.stores.vault.contacts.get(contact).state == "suspect"
+
+
 def test_a_name_that_is_none_by_this_unicode_becomes_one(people):
     ana = people[0]
     # U+0378 is no character; a hint with a new emoji in it is none where Python is older. What is
