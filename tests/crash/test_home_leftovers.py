@@ -33,6 +33,16 @@ def saved(home: Home, path: Path) -> str:
     return phrase
 
 
+def restored_by_command(folder: Path, phrase: str, home: Home) -> subprocess.CompletedProcess[str]:
+    """Restore folder/backup as a person does."""
+    (folder / "phrase").write_text(phrase)
+    words = ["restore", str(folder / "backup"), "--phrase-file", str(folder / "phrase")]
+    command = [sys.executable, "-m", "p2pnode", "--home", str(home.root), *words]
+    done = subprocess.run([*command, "--no-passphrase"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.parametrize("way", ["init", "restore"])
 def test_the_log_of_a_store_that_is_gone_is_not_played_into_a_new_one(tmp_path, way):
     home = Home(tmp_path / "home")
@@ -74,15 +84,20 @@ def test_an_erasure_that_was_cut_short_does_not_take_what_is_restored(tmp_path):
     home.vault_key.unlink()  # the point at which it was cut short
     with pytest.raises(InvalidInput, match="still to be erased"):
         backup.restore(home, tmp_path / "backup", phrase, passphrase=None)
-    (tmp_path / "phrase").write_text(phrase)
-    words = ["restore", str(tmp_path / "backup"), "--phrase-file", str(tmp_path / "phrase")]
-    command = [sys.executable, "-m", "p2pnode", "--home", str(home.root), *words]
-    done = subprocess.run([*command, "--no-passphrase"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = restored_by_command(tmp_path, phrase, home)
     assert "Erased" in done.stderr
     assert home.exists
     assert not erasure.begun(home)
     assert erasure.intent(home) is None
+
+
+def test_a_restore_says_which_program_its_settings_run(tmp_path):
+    home = Home(tmp_path / "old")
+    create_home(home, "ana", passphrase=None)
+    home.config.write_text('[hooks]\non_message = ["/bin/sh", "-c", "evil\\u001b[2J"]\n')
+    phrase = saved(home, tmp_path / "backup")
+    done = restored_by_command(tmp_path, phrase, Home(tmp_path / "new"))
+    assert "run a program for every message that comes: /bin/sh -c evil\n" in done.stderr
 
 
 def test_two_who_make_one_home_do_not_mix(tmp_path):
