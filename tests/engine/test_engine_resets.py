@@ -99,6 +99,25 @@ async def test_a_restored_device_is_told_and_writes_and_nothing_is_lost(two, aut
         new.close()
 
 
+async def test_a_contact_whose_reset_keys_are_useless_does_not_stop_a_restore(two, autojump_clock):
+    net, ana, bo = two
+    cy = Person(net, "cy")
+    async with ana.on() as a, bo.on() as b, cy.on() as c:
+        await pair(a, b)
+        await pair(a, c)
+    vault = ana.stores.vault
+    useless, *_ = vault.resets.of_contact(vault.contacts.by_name("bo").id)
+    keys = msgspec.structs.replace(useless.keys, their_dh_public=bytes(32))
+    with vault.transaction():
+        vault.resets.update(msgspec.structs.replace(useless, keys=keys))
+    new = restored(ana, saved(ana))
+    async with new.on() as n, cy.on():
+        assert (await reached(n, await send(n, "cy", "here again"))).state == "delivered"
+        assert {one.name for one in (await n.call(schema.ListContacts())).contacts} == {"bo", "cy"}
+    new.close()
+    cy.close()
+
+
 async def test_nothing_that_must_not_exist_twice_is_in_a_backup(two, autojump_clock):
     _, ana, bo = two
     async with ana.on() as a, bo.on() as b:
