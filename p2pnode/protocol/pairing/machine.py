@@ -30,8 +30,8 @@ from p2pnode.protocol.pairing.agreement import (
     Peer,
     agreed,
     check_reveal_untrusted,
-    encapsulate_untrusted,
     derive,
+    encapsulate_untrusted,
     exchange,
 )
 from p2pnode.protocol.pairing.code import Code, commitment
