@@ -294,6 +294,34 @@ async def test_a_disk_image_set_back_heals(two, links, autojump_clock):
             assert ("contact.suspect", "rollback") in await reasons(a)
 
 
+async def test_who_was_set_back_is_known_again_before_the_peers_are_looked_up(
+    two, monkeypatch, autojump_clock
+):
+    """The link ends when the reset begins, and the next one may stand before the candidates of
+    recognition are new: it must carry the reset all the same, for no other will come."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(b, await send(b, "ana", "one"))
+    old = set_back(bo.stores.vault)
+    for n in range(2):
+        async with ana.on(), bo.on() as b:
+            await reached(b, await send(b, "ana", f"later {n}"))
+    now = bo.stores
+    bo.stores = Stores(old, now.custody, now.carry)
+    now.vault.close()
+    async with bo.on() as b, ana.on() as a:
+        looked_up = b.engine.peers_changed
+
+        async def a_minute_later() -> None:
+            await trio.sleep(60)
+            await looked_up()
+
+        monkeypatch.setattr(b.engine, "peers_changed", a_minute_later)
+        with trio.fail_after(50):
+            await told(a, "restored")
+
+
 async def test_two_copies_of_one_image_are_a_clone(two, autojump_clock):
     net, ana, bo = two
     async with ana.on() as a:
