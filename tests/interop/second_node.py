@@ -112,7 +112,7 @@ class Friend:
 
     def pair(self, pairing, link=None):
         """Pair by a code, dialling or on a link that came, saying yes; return the words."""
-        candidate = LinkKey(link_first(pairing.link_secret), pairing.alice, rank=2)
+        candidate = LinkKey(link_first(pairing.link_secret), pairing.alice, rank=2, steps=False)
         link = link or Link.dial(self.place, [candidate])
         refuse_unless(link.peer, "nobody-known")
         link.send(hello())

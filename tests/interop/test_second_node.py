@@ -46,11 +46,14 @@ def speaking(daemon, *words):
         assert process.wait() == 0
 
 
-def joined(daemon, friend, name):
-    """The friend joins by the daemon's code."""
+def joined(daemon, friend, name, broken=0):
+    """The friend joins by the daemon's code, after so many links that broke off."""
     with speaking(daemon, "pair", "show", "--accept", "--petname", name) as shows:
-        code = json.loads(shows.stdout.readline())["uri"]
-        words = friend.pair(Pairing(friend.identity, code))
+        pairing = Pairing(friend.identity, json.loads(shows.stdout.readline())["uri"])
+        for _ in range(broken):
+            key = LinkKey(link_first(pairing.link_secret), True, rank=2, steps=False)
+            Link.dial(daemon.place, [key]).close()
+        words = friend.pair(pairing)
         assert len(json.loads(shows.stdout.readline())["words"]) == len(words)
 
 
@@ -74,7 +77,7 @@ def friend(ana, request):
     """A contact of ana's, on a link."""
     found = Friend(ana.place)
     found.name = request.node.name[5:30]
-    joined(ana, found, found.name)
+    joined(ana, found, found.name, broken=2)
     found.meet()
     yield found
     found.part()
@@ -201,7 +204,7 @@ def test_a_mutual_scan(ana):
     with speaking(ana, "pair", "mutual", uri, "--accept", "--petname", "scanned") as scans:
         theirs = parse_code(json.loads(scans.stdout.readline())["uri"])
         mutual = Mutual(second.identity, keys, own, theirs)
-        key = LinkKey(link_first(mutual.link_secret), mutual.alice, rank=2)
+        key = LinkKey(link_first(mutual.link_secret), mutual.alice, rank=2, steps=False)
         link = Link.dial(ana.place, [key])
         while not link.peer:  # the code was told before the other one was taken in
             link.close()
@@ -258,7 +261,7 @@ def test_a_daemon_joins_is_set_back_and_begins_anew(tmp_path):
         second = Friend(place)
         pairing = Pairing(second.identity)
         with speaking(bo, "pair", "join", pairing.code, "--accept", "--petname", "second"):
-            open_code = LinkKey(link_first(pairing.link_secret), False, rank=2)
+            open_code = LinkKey(link_first(pairing.link_secret), False, rank=2, steps=False)
             # Both yes cross on this very link.
             second.pair(pairing, dialled(server, open_code))
         second.stand(dialled(server, second.key))
