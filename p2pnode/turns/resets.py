@@ -79,7 +79,7 @@ def begin(
     """Begin anew with a contact: keep the new session, and send the reset before all else.
 
     restore: the 16-byte id of this restore. Does nothing where one is under way already, where no
-    keys for it are here, or where our identity runs elsewhere.
+    keys for it are here or the contact's cannot be used, or where our identity runs elsewhere.
     """
     vault = stores.vault
     row = usable(vault, contact.id)
@@ -90,13 +90,17 @@ def begin(
     if under_way(vault, contact.id):
         return []
     device = devices[0]
-    begun, fresh = reset.begin(
-        row.keys,
-        alice=row.alice,
-        restore=restore,
-        certificate=own.device.certificate,
-        entropy=entropy,
-    )
+    try:
+        begun, fresh = reset.begin(
+            row.keys,
+            alice=row.alice,
+            restore=restore,
+            certificate=own.device.certificate,
+            entropy=entropy,
+        )
+    except RemoteError:
+        # Keys from a pairing before they were checked there. One contact must not stop a restore.
+        return []
     waiting = _take_back(vault, device.id)
     if device.session is not None:
         vault.sessions.remove(device.session)

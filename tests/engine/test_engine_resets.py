@@ -99,6 +99,25 @@ async def test_a_restored_device_is_told_and_writes_and_nothing_is_lost(two, aut
         new.close()
 
 
+async def test_a_contact_whose_reset_keys_are_useless_does_not_stop_a_restore(two, autojump_clock):
+    net, ana, bo = two
+    cy = Person(net, "cy")
+    async with ana.on() as a, bo.on() as b, cy.on() as c:
+        await pair(a, b)
+        await pair(a, c)
+    vault = ana.stores.vault
+    useless, *_ = vault.resets.of_contact(vault.contacts.by_name("bo").id)
+    keys = msgspec.structs.replace(useless.keys, their_dh_public=bytes(32))
+    with vault.transaction():
+        vault.resets.update(msgspec.structs.replace(useless, keys=keys))
+    new = restored(ana, saved(ana))
+    async with new.on() as n, cy.on():
+        assert (await reached(n, await send(n, "cy", "here again"))).state == "delivered"
+        assert {one.name for one in (await n.call(schema.ListContacts())).contacts} == {"bo", "cy"}
+    new.close()
+    cy.close()
+
+
 async def test_nothing_that_must_not_exist_twice_is_in_a_backup(two, autojump_clock):
     _, ana, bo = two
     async with ana.on() as a, bo.on() as b:
@@ -273,6 +292,34 @@ async def test_a_disk_image_set_back_heals(two, links, autojump_clock):
             contact = await a.call(schema.ContactRef("bo"))
             assert (contact.state, contact.verified) == ("active", "no")
             assert ("contact.suspect", "rollback") in await reasons(a)
+
+
+async def test_who_was_set_back_is_known_again_before_the_peers_are_looked_up(
+    two, monkeypatch, autojump_clock
+):
+    """The link ends when the reset begins, and the next one may stand before the candidates of
+    recognition are new: it must carry the reset all the same, for no other will come."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(b, await send(b, "ana", "one"))
+    old = set_back(bo.stores.vault)
+    for n in range(2):
+        async with ana.on(), bo.on() as b:
+            await reached(b, await send(b, "ana", f"later {n}"))
+    now = bo.stores
+    bo.stores = Stores(old, now.custody, now.carry)
+    now.vault.close()
+    async with bo.on() as b, ana.on() as a:
+        looked_up = b.engine.peers_changed
+
+        async def a_minute_later() -> None:
+            await trio.sleep(60)
+            await looked_up()
+
+        monkeypatch.setattr(b.engine, "peers_changed", a_minute_later)
+        with trio.fail_after(50):
+            await told(a, "restored")
 
 
 async def test_two_copies_of_one_image_are_a_clone(two, autojump_clock):
