@@ -2,7 +2,7 @@
 
 import msgspec
 
-from p2pnode.errors import InvalidInput, UnknownContact
+from p2pnode.errors import InvalidInput, UnknownContact, UntrustedKey
 from p2pnode.ids import ContactId, Lane
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.names import petname
@@ -15,10 +15,12 @@ from p2pnode.turns.effects import (
     Cut,
     Decision,
     Effect,
+    LaneClosed,
     LaneOpened,
     LaneRevoked,
     Paired,
     PeersChanged,
+    Reachable,
 )
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import seal_waiting
@@ -53,7 +55,7 @@ def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
 def forget(vault: Vault, contact: ContactId) -> list[Effect]:
     """Remove a contact and everything of it; return what the engine must end."""
     effects: list[Effect] = [
-        Cut(device.id, forever=True) for device in vault.devices.of_contact(contact)
+        Cut(device.id, unsought=True) for device in vault.devices.of_contact(contact)
     ]
     effects += (LaneRevoked(lane) for lane in vault.lanes.of_contact(contact))
     vault.erase(contact)
@@ -63,11 +65,16 @@ def forget(vault: Vault, contact: ContactId) -> list[Effect]:
 def rotate(stores: Stores, ask: Rotate, entropy: Entropy) -> Decision:
     """Give a contact another lane, and so other addresses; the old one serves until it has them.
 
-    Raises InvalidInput for a contact that is not yet one.
+    Raises InvalidInput for a contact that is not yet one, UntrustedKey for one that is blocked.
     """
     row = existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(f"{row.name} is not paired yet", hint="Wait until pairing is complete.")
+    if row.state == "blocked":
+        raise UntrustedKey(
+            f"{row.name} is blocked, and is told nothing",
+            hint=f"First: p2pnode contacts unblock {row.name}",
+        )
     lane = Lane(entropy.take(16))
     stores.vault.lanes.add(LaneRow(lane=lane, contact=row.id, pairing=None))
     return Decision(effects=(LaneOpened(lane),))
@@ -87,7 +94,11 @@ def lane_kept(stores: Stores, ask: LaneKept) -> Decision:
 
 
 def block(stores: Stores, ask: Block, now: Moment, entropy: Entropy) -> Decision:
-    """Block or unblock. Raises InvalidInput for a contact that is not yet one."""
+    """Block or unblock. Raises InvalidInput for a contact that is not yet one.
+
+    While blocked he is a stranger to this node: his links end, he is not dialled, and the places
+    that only he knows lead nowhere. They are kept, so that both find each other again.
+    """
     row = existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(
@@ -100,9 +111,29 @@ def block(stores: Stores, ask: Block, now: Moment, entropy: Entropy) -> Decision
     row = msgspec.structs.replace(row, state=state)
     stores.vault.contacts.update(row)
     anew = resets.ensure(stores, row, now, entropy) if state == "active" else []
-    cuts = tuple(Cut(device.id) for device in stores.vault.devices.of_contact(row.id))
     changed = _changed(stores.vault, row.id, now)
-    return Decision(effects=(*changed.effects, *anew, *cuts, PeersChanged()))
+    ways = _shut_off(stores.vault, row.id) if ask.blocked else _let_in(stores.vault, row.id)
+    return Decision(effects=(*changed.effects, *anew, *ways, PeersChanged()))
+
+
+def _shut_off(vault: Vault, contact: ContactId) -> list[Effect]:
+    return [
+        *(Cut(device.id, unsought=True) for device in vault.devices.of_contact(contact)),
+        *(LaneClosed(lane) for lane in vault.lanes.of_contact(contact)),
+    ]
+
+
+def _let_in(vault: Vault, contact: ContactId) -> list[Effect]:
+    lane = vault.lanes.for_contact(contact)
+    places = vault.addresses.of_contact(contact) if lane is not None else []
+    return [
+        *(LaneOpened(one) for one in vault.lanes.of_contact(contact)),
+        *(
+            Reachable(device, lane or b"", transport, address)
+            for device, transport, addresses in places
+            for address in addresses
+        ),
+    ]
 
 
 def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decision:
