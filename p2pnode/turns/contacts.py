@@ -2,14 +2,14 @@
 
 import msgspec
 
-from p2pnode.errors import InvalidInput, UnknownContact, UntrustedKey
+from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.ids import ContactId, Lane
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.names import petname
 from p2pnode.schema import EventKind
 from p2pnode.store.records import ContactRow, LaneRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import note, resets
+from p2pnode.turns import note, resets, views
 from p2pnode.turns.asks import Block, LaneKept, Rename, Rotate, Verify
 from p2pnode.turns.effects import (
     Cut,
@@ -43,7 +43,7 @@ def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy)
 
 def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
     """Change a petname. Raises InvalidInput when it is taken or cannot be a name."""
-    row = existing(stores.vault, ask.contact)
+    row = views.existing(stores.vault, ask.contact)
     name = petname(ask.name)
     holder = stores.vault.contacts.by_name(name)
     if holder is not None and holder.id != row.id:
@@ -67,7 +67,7 @@ def rotate(stores: Stores, ask: Rotate, entropy: Entropy) -> Decision:
 
     Raises InvalidInput for a contact that is not yet one, UntrustedKey for one that is blocked.
     """
-    row = existing(stores.vault, ask.contact)
+    row = views.existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(f"{row.name} is not paired yet", hint="Wait until pairing is complete.")
     if row.state == "blocked":
@@ -99,7 +99,7 @@ def block(stores: Stores, ask: Block, now: Moment, entropy: Entropy) -> Decision
     While blocked he is a stranger to this node: his links end, he is not dialled, and the places
     that only he knows lead nowhere. They are kept, so that both find each other again.
     """
-    row = existing(stores.vault, ask.contact)
+    row = views.existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(
             f"{row.name} is not paired yet", hint=f"Instead: p2pnode contacts remove {row.name}"
@@ -145,7 +145,7 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
     stopped until both are paired again.
     """
     vault = stores.vault
-    row = existing(vault, ask.contact)
+    row = views.existing(vault, ask.contact)
     if row.state == "pending" and not vault.devices.of_contact(row.id):
         raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
     if not ask.matches:
@@ -155,21 +155,13 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
         return _changed(vault, row.id, now, "contact.suspect")
     settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")
     effects = list(resets.settle(stores, row, now, entropy)) if row.doubt == "clone" else []
-    row = existing(vault, ask.contact)
+    row = views.existing(vault, ask.contact)
     state, doubt = ("active", "") if settled else (row.state, row.doubt)
     vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person", doubt=doubt))
     # What waited goes out on a fresh link.
     cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if settled]
     changed = _changed(vault, row.id, now)
     return Decision(effects=(*effects, *changed.effects, *cuts))
-
-
-def existing(vault: Vault, contact: ContactId) -> ContactRow:
-    """Return a contact that was there a moment ago. Raises UnknownContact when it is gone."""
-    row = vault.contacts.get(contact)
-    if row is None:
-        raise UnknownContact("this contact is gone", hint="See: p2pnode contacts list")
-    return row
 
 
 def _changed(

@@ -23,7 +23,7 @@ from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.session.reset import Fresh, ResetKeys
 from p2pnode.store.records import ContactRow, DeviceRow, Doubt, OutboxRow, ResetRow, TwinRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import carry, note
+from p2pnode.turns import agreements, carry, note
 from p2pnode.turns.asks import StepTwin, TwinMet
 from p2pnode.turns.effects import (
     Decision,
@@ -105,6 +105,7 @@ def begin(
     row = msgspec.structs.replace(row, own=restore, sent=begun)
     sent = _send(stores, row, device.id, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=False)
     return [sent, *again, Parted(contact.id), PeersChanged()]
 
 
@@ -261,6 +262,7 @@ def _take(
     own = row.own if crossing is not None else b""
     said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=True)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
     return [changed, *said, *again, Parted(contact.id), PeersChanged()]
 
