@@ -74,7 +74,7 @@ class LockedNode(schema.Service):
                 return schema.Metrics(text=metrics.text(self.engine, found))
             case schema.Diagnose():
                 looked = await diagnosis.transports(self.engine.diagnosable())
-                findings = [diagnosis.clock(), *looked]
+                findings = [*diagnosis.clock(), *looked]
                 if self._home is not None:
                     findings += await trio.to_thread.run_sync(diagnosis.home, self._home)
                 return schema.Diagnosis(findings=findings)
