@@ -124,13 +124,14 @@ def _shut_off(vault: Vault, contact: ContactId) -> list[Effect]:
 
 
 def _let_in(vault: Vault, contact: ContactId) -> list[Effect]:
-    lane = vault.lanes.for_contact(contact)
-    places = vault.addresses.of_contact(contact) if lane is not None else []
+    lanes = vault.lanes.of_contact(contact)
+    if not lanes:
+        return []
     return [
-        *(LaneOpened(one) for one in vault.lanes.of_contact(contact)),
+        *(LaneOpened(lane) for lane in lanes),
         *(
-            Reachable(device, lane or b"", transport, address)
-            for device, transport, addresses in places
+            Reachable(device, lanes[-1], transport, address)
+            for device, transport, addresses in vault.addresses.of_contact(contact)
             for address in addresses
         ),
     ]
@@ -149,8 +150,9 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
     if row.state == "pending" and not vault.devices.of_contact(row.id):
         raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
     if not ask.matches:
+        state = "blocked" if row.state == "blocked" else "suspect"  # which unblocking leads to
         vault.contacts.update(
-            msgspec.structs.replace(row, state="suspect", verified="no", doubt="mismatch")
+            msgspec.structs.replace(row, state=state, verified="no", doubt="mismatch")
         )
         return _changed(vault, row.id, now, "contact.suspect")
     settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")

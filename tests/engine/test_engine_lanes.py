@@ -195,3 +195,15 @@ async def test_a_removed_contact_that_was_only_seen_is_not_dialled_once_it_goes(
         dialled.clear()
         await trio.sleep(7_200)
         assert dialled == []
+
+
+async def test_a_fingerprint_that_differs_lets_no_blocked_contact_in(two, autojump_clock):
+    """He was stopped as suspect then, and so recognised and served again."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        assert await pair(a, b) == ["paired", "paired"]
+        await a.call(schema.BlockContact(contact="bo"))
+        contact = await a.call(schema.VerifyContact("bo", matches=False))
+        assert (contact.state, contact.doubt) == ("blocked", "mismatch")
+        contact = await a.call(schema.BlockContact("bo", blocked=False))
+        assert (contact.state, contact.doubt) == ("suspect", "mismatch")
