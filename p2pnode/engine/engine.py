@@ -385,6 +385,7 @@ class Engine:
                     self._pass_kept(device, secret)
                 case effects.PeersChanged():
                     refresh = True
+                    self._unspread.set()
                 case effects.Paired() | effects.PairedMutually():
                     paired.append(effect)
                 case _:
