@@ -21,9 +21,9 @@ from p2pnode.protocol.session import reset
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.session.reset import Fresh, ResetKeys
-from p2pnode.store.records import ContactRow, DeviceRow, Doubt, OutboxRow, ResetRow, TwinRow
+from p2pnode.store.records import ContactRow, DeviceRow, Doubt, ResetRow, TwinRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import carry, note
+from p2pnode.turns import agreements, note
 from p2pnode.turns.asks import StepTwin, TwinMet
 from p2pnode.turns.effects import (
     Decision,
@@ -35,11 +35,9 @@ from p2pnode.turns.effects import (
     TwinStepped,
 )
 from p2pnode.turns.moment import Moment
-from p2pnode.turns.send import AGES_AT_BIRTH, Under, seal_again, seal_for
+from p2pnode.turns.posting import LONGEST, age_at_birth, post
+from p2pnode.turns.send import Under, seal_again, seal_for
 from p2pnode.turns.stores import Stores
-
-LONGEST = len(limits.LIFETIMES) - 1
-"""Lifetime class of resets and what belongs to them."""
 
 
 def first(vault: Vault, contact: ContactId, keys: ResetKeys, *, alice: bool) -> None:
@@ -109,6 +107,7 @@ def begin(
     row = msgspec.structs.replace(row, own=restore, sent=begun)
     sent = _send(stores, row, device.id, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=False)
     return [sent, *again, Parted(contact.id), PeersChanged()]
 
 
@@ -124,39 +123,10 @@ def _send(stores: Stores, row: ResetRow, device: DeviceId, now: Moment, entropy:
     assert row.sent is not None
     raw = reset.seal(row.sent, row.keys, alice=row.alice, n=entropy.take(1)[0], entropy=entropy)
     envelope = envelope_id(raw)
-    age = entropy.take(1)[0] % AGES_AT_BIRTH
-    ref = _post(stores, raw, device, age, now, entropy)
+    age = age_at_birth(entropy)
+    ref = post(stores, raw, now, entropy, age=age, device=device)
     stores.vault.resets.update(msgspec.structs.replace(row, envelope=envelope))
     return Push(device=device, row=ref, envelope=envelope, age=age, raw=raw)
-
-
-def _post(
-    stores: Stores,
-    raw: bytes,
-    device: DeviceId | None,
-    age: int,
-    now: Moment,
-    entropy: Entropy,
-    token: bytes = b"",
-) -> int:
-    """Put an envelope that is no message into the outbox; device None: only carriers have it."""
-    due = carry.delays(stores, now, entropy)
-    return stores.vault.outbox.add(
-        OutboxRow(
-            envelope=envelope_id(raw),
-            message=None,
-            pairing=None,
-            device=device,
-            raw=raw,
-            lifetime=LONGEST,
-            age=age,
-            born=now.node,
-            accepted=False,
-            first=due.first,
-            spread=due.spread,
-            token=token,
-        )
-    )
 
 
 def answered(
@@ -265,6 +235,7 @@ def _take(
     own = row.own if crossing is not None else b""
     said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=True)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
     return [changed, *said, *again, Parted(contact.id), PeersChanged()]
 
@@ -280,8 +251,8 @@ def _give_notice(
     content = encode_content(Replaced(fresh.restore))
     sealed = seal(session, content, lifetime=LONGEST, entropy=entropy)
     vault.sessions.save(device.session, sealed.session)
-    age = entropy.take(1)[0] % AGES_AT_BIRTH
-    _post(stores, sealed.raw, None, age, now, entropy, sealed.token)
+    age = age_at_birth(entropy)
+    post(stores, sealed.raw, now, entropy, age=age, token=sealed.token)
     until = now.node + limits.REPLACED_LIFETIME
     vault.twins.add(TwinRow(0, device.contact, device.session, device.link, sealed.id, until))
 
