@@ -416,7 +416,7 @@ def filled(
                 row = vault.contacts.get(contact)
                 assert row is not None  # added a moment ago
                 if row.state == "active" or row.doubt in ("rollback", "clone"):
-                    resets.begin_or_stop(stores, row, restore_id, now, entropy)
+                    resets.begin(stores, row, restore_id, now, entropy)
     except (RemoteError, InvalidInput, KeyError, StoreError) as error:
         if isinstance(error, StoreError):
             raise

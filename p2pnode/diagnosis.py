@@ -24,6 +24,7 @@ from p2pnode.store import keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.database import Database
 from p2pnode.store.vault import Vault
+from p2pnode.timekeeping import Keeper, keeper
 from p2pnode.turns import backups
 from p2pnode.turns.stores import Stores
 
@@ -172,8 +173,34 @@ def _disk(root: Path) -> schema.Finding:
     return finding("home", "disk", "pass", f"{free / 1e9:.1f} GB free")
 
 
-def clock(wall: int | None = None) -> schema.Finding:
-    """Look at the wall clock. Nothing depends on it but captions and time switched off."""
+def clock(wall: int | None = None) -> list[schema.Finding]:
+    """Look at the wall clock. Nothing depends on it but captions, time switched off, and Tor."""
+    return [_wall(wall), kept_by(keeper())]
+
+
+_KEPT: dict[Keeper, tuple[Result, str]] = {
+    "network": ("pass", "kept right over the network"),
+    "network before": ("pass", "set over the network since the machine started"),
+    "hardware": ("pass", "not synchronised; the machine's own clock keeps it"),
+    "nobody": (
+        "warn",
+        "not synchronised, and no hardware clock keeps it: after a start it goes on where it was",
+    ),
+    "unknown": ("skip", "nothing here says who keeps it"),
+}
+
+
+def kept_by(who: Keeper) -> schema.Finding:
+    """Tell who keeps the clock; offline nobody need."""
+    result, detail = _KEPT[who]
+    fix = (
+        "none needed for messages. Tor needs the time: sudo date -s 'YYYY-MM-DD HH:MM', a network"
+        " with NTP, or a hardware clock with a battery"
+    )
+    return finding("clock", "kept by", result, detail, fix if result == "warn" else "")
+
+
+def _wall(wall: int | None) -> schema.Finding:
     if (wall_time() if wall is None else wall) < EARLIEST:
         return finding(
             "clock",

@@ -47,7 +47,7 @@ class LockedNode(schema.Service):
     @asynccontextmanager
     async def running(self) -> AsyncIterator["LockedNode"]:
         """Carry until the context ends."""
-        async with self.engine.running([], []):
+        async with self.engine.running({}, []):
             yield self
 
     async def change(self, config: Config, transports: Collection[str]) -> None:
@@ -59,8 +59,9 @@ class LockedNode(schema.Service):
         for name in transports:
             fresh = None
             if self._home is not None and name in enabled:
-                [fresh] = plugins.load(self._home.config, {name: enabled[name]})
-            await self.engine.switch(name, fresh, [], [])
+                loaded = plugins.load(self._home.config, {name: enabled[name]})
+                [fresh] = plugins.while_locked(loaded)
+            await self.engine.switch(name, fresh, {}, [])
 
     async def call(self, request: schema.Request) -> schema.Answer:
         """Carry out a request. Raises VaultLocked for what takes the vault."""
@@ -73,7 +74,7 @@ class LockedNode(schema.Service):
                 return schema.Metrics(text=metrics.text(self.engine, found))
             case schema.Diagnose():
                 looked = await diagnosis.transports(self.engine.diagnosable())
-                findings = [diagnosis.clock(), *looked]
+                findings = [*diagnosis.clock(), *looked]
                 if self._home is not None:
                     findings += await trio.to_thread.run_sync(diagnosis.home, self._home)
                 return schema.Diagnosis(findings=findings)
@@ -123,7 +124,7 @@ async def open_locked(home: Home, config: Config) -> AsyncIterator[LockedNode]:
 
     Raises StoreError and its kinds, ConfigError.
     """
-    transports = plugins.load(home.config, config.enabled())
+    transports = plugins.while_locked(plugins.load(home.config, config.enabled()))
     entropy = OsEntropy()
     async with AsyncExitStack() as stack:
         custody = Custody.open(home.custody)

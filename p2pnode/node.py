@@ -374,7 +374,7 @@ class Node(schema.Service):
         return overview.status(self.engine, found, erasing=erasing, work=self.rights.work)
 
     async def _diagnose(self) -> schema.Diagnosis:
-        found = [diagnosis.clock(self._clock.wall())]
+        found = diagnosis.clock(self._clock.wall())
         if self._home is not None:
             found += await trio.to_thread.run_sync(diagnosis.home, self._home)
         found += await self._read(diagnosis.stores, self._home.root if self._home else None)

@@ -1,7 +1,7 @@
 """Finds the configured transports among the installed plug-ins. Loading runs their code, so only
 configured ones are loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ def load(config: Path, enabled: Mapping[str, dict[str, Any]]) -> list[Transport 
         else:
             loaded.append(kind(transport_settings(config, name, table, kind.settings_type)))
     return loaded
+
+
+def while_locked(loaded: Iterable[Transport | Courier]) -> list[Transport | Courier]:
+    """Return the transports of a node whose vault is locked: one that could reach nobody rests."""
+    return [one if isinstance(one, Courier) or one.near else Resting(one.name) for one in loaded]
 
 
 def check(config: Path, enabled: Mapping[str, dict[str, Any]]) -> None:
@@ -93,6 +98,10 @@ class Missing(Transport):
         """Do nothing."""
         await trio.lowlevel.checkpoint()
 
+    async def close(self, lane: Lane) -> None:
+        """Do nothing."""
+        await trio.lowlevel.checkpoint()
+
     async def revoke(self, lane: Lane) -> None:
         """Do nothing."""
         await trio.lowlevel.checkpoint()
@@ -101,3 +110,27 @@ class Missing(Transport):
         """Tell how to get it."""
         await trio.lowlevel.checkpoint()
         return [Check(self.name, "fail", self._reason, f"pip install 'p2pnode[{self.name}]'")]
+
+
+RESTS = "needs the open vault"
+"""Why a transport rests."""
+
+
+class Resting(Missing):
+    """Stands for one that has nobody to reach while the vault is locked."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, RESTS)
+
+    async def run(
+        self, host: Host, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Say why nothing runs, and wait."""
+        host.report("off", RESTS)
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def diagnose(self) -> list[Check]:
+        """Tell when it will run."""
+        await trio.lowlevel.checkpoint()
+        return [Check(self.name, "skip", RESTS, "p2pnode unlock")]

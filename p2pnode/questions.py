@@ -3,7 +3,7 @@
 from typing import Any
 
 from p2pnode import schema
-from p2pnode.ids import Lane
+from p2pnode.ids import ContactId, Lane
 from p2pnode.store.records import ContactRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import views
@@ -81,22 +81,31 @@ def events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:
     return []
 
 
-def reachable(stores: Stores) -> tuple[list[Lane], list[tuple[Any, Any, str, bytes]]]:
+def reachable(stores: Stores) -> tuple[dict[Lane, bool], list[tuple[Any, Any, str, bytes]]]:
     """Return what a transport that is turned on must know: contacts' lanes and addresses."""
     return lanes(stores.vault), told(stores.vault)
 
 
-def lanes(vault: Vault) -> list[Lane]:
-    """Return the lanes of all contacts."""
-    return [row.lane for row in vault.lanes.all() if row.contact is not None]
+def lanes(vault: Vault) -> dict[Lane, bool]:
+    """Return the lanes of all contacts, and whether each is served; the blocked are not."""
+    blocked = _blocked(vault)
+    return {
+        row.lane: row.contact not in blocked for row in vault.lanes.all() if row.contact is not None
+    }
+
+
+def _blocked(vault: Vault) -> set[ContactId]:
+    return {row.id for row in vault.contacts.all() if row.state == "blocked"}
 
 
 def told(vault: Vault) -> list[tuple[Any, Any, str, bytes]]:
-    """Return every address a contact's device has told: (device, lane, transport, address)."""
+    """Return every address to dial that a contact's device has told: (device, lane, transport,
+    address). The blocked are not dialled."""
     told = []
+    blocked = _blocked(vault)
     for device, transport, addresses in vault.addresses.all():
         row = vault.devices.get(device)
         lane = vault.lanes.for_contact(row.contact) if row is not None else None
-        if lane is not None:
+        if row is not None and lane is not None and row.contact not in blocked:
             told += [(device, lane, transport, address) for address in addresses]
     return told

@@ -35,6 +35,7 @@ EventKind = Literal[
     "disappear.proposed",
     "disappear.agreed",
     "disappear.declined",
+    "disappear.withdrawn",
 ]
 State = Literal["queued", "handed", "delivered", "read", "expired", "received"]
 """queued → handed (to n carriers, or to the recipient's own node) → delivered → read | expired;

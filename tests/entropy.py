@@ -25,6 +25,13 @@ class RealKemEntropy(SeededEntropy):
         except ValueError:
             raise RemoteError("bad-kem-key") from None
 
+    def check_kem(self, public: bytes) -> None:
+        """Refuse what is no ML-KEM-768 public key."""
+        try:
+            MLKEM768PublicKey.from_public_bytes(public)
+        except ValueError:
+            raise RemoteError("bad-kem-key") from None
+
     def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes:
         """Return the secret of a ciphertext."""
         try:

@@ -173,6 +173,10 @@ class ShelfTransport(Transport):
         await trio.lowlevel.checkpoint()
         self._lanes.add(lane)
 
+    async def close(self, lane: Lane) -> None:
+        """Serve it no longer, for now; nothing is kept of it here."""
+        await self.revoke(lane)
+
     async def revoke(self, lane: Lane) -> None:
         """Serve it no longer."""
         await trio.lowlevel.checkpoint()

@@ -27,6 +27,7 @@ AGREEMENTS = {
     "disappear.proposed": "proposes how long messages live",
     "disappear.agreed": "and you agree how long messages live",
     "disappear.declined": "declines how long messages should live",
+    "disappear.withdrawn": "began anew: a proposal that still stands comes again",
 }
 """What to say of events about disappearing messages."""
 

@@ -65,7 +65,8 @@ class Place:
     """One address and what is known of it.
 
     device: who is there, as far as is known. teller: the contact's device that told of it. fresh:
-    set when waiting on has lost its reason.
+    set when waiting on has lost its reason. disowned: a link that stood when its device was given
+    up; that it was there is not worth a try any more.
     """
 
     transport: Transport
@@ -77,6 +78,7 @@ class Place:
     after: float = 0.0
     tried: int = -1
     link: LinkTask | None = None
+    disowned: LinkTask | None = None
     twice: bool = False
     failures: int = 0
     fresh: trio.Event = field(default_factory=trio.Event)
@@ -147,9 +149,17 @@ class Dialer:
             place.seen = False
 
     def forget_device(self, device: DeviceId) -> None:
-        """A contact was removed: what its device told is not dialled any more."""
-        for place in [known for known in self._places.values() if known.teller == device]:
-            place.teller = place.lane = None
+        """A contact was removed or blocked: nobody is dialled for its device's sake any more.
+
+        A place that a transport sees is dialled on: whoever is there is nobody's contact.
+        """
+        for place in list(self._places.values()):
+            there = _peer(place.link) == device if place.link is not None else False
+            if device not in (place.device, place.teller) and not there:
+                continue
+            if there:
+                place.disowned = place.link
+            place.device = place.teller = place.lane = None
             if not place.seen:
                 self._drop(place)
 
@@ -241,9 +251,10 @@ class Dialer:
                     await self._pause(place, doubled(FIRST_WAIT, place.failures, longest))
                     continue
                 place.failures = 0
-                friend = link.device or link.carrier
+                friend = _peer(link) if link is not place.disowned else None
+                place.disowned = None
                 if friend is not None:
-                    place.device = friend.id
+                    place.device = friend
                     await self._pause(place, FIRST_WAIT)
                 elif link.exchange is not None:
                     place.device = None
@@ -319,6 +330,12 @@ class Dialer:
         """Sleep about that long; less when something changes here, or for this place."""
         with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
             await either(self._changed, place.fresh)
+
+
+def _peer(link: LinkTask) -> DeviceId | None:
+    """Return whose device a link is with, be its vault open or locked."""
+    friend = link.device or link.carrier
+    return friend.id if friend is not None else None
 
 
 def _begin_anew(places: Iterable[Place]) -> None:

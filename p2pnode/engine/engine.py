@@ -1,7 +1,7 @@
 """The engine: wires owner, links, dialer, pairings and transports into one nursery."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import count
@@ -142,23 +142,28 @@ class Engine:
         self._vitals = Vitals(clock)
         self._unspread = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._changing_lanes = trio.Lock()
+        self._lane_changes: dict[Lane, Callable[[Lane], Awaitable[None]]] = {}
 
     async def run(
         self,
-        lanes: Sequence[Lane],
+        lanes: Mapping[Lane, bool],
         told: Sequence[tuple[DeviceId, Lane, str, bytes]],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled. lanes: those of all contacts; told: addresses of contacts."""
+        """Serve until cancelled.
+
+        lanes: those of all contacts, and whether each is served; told: addresses to dial.
+        """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.owner.run)
             await self.owner.ask(asks.PrepareResets())
             await self._refresh()
             await nursery.start(self._dialer.run)
-            for lane in lanes:
-                await self.transports.open(lane)
+            for lane, served in lanes.items():
+                await (self.transports.open if served else self.transports.close)(lane)
             nursery.start_soon(self.transports.run)
             for device, lane, name, address in told:
                 self._told(device, lane, name, address)
@@ -212,12 +217,12 @@ class Engine:
         self,
         name: str,
         fresh: Transport | Courier | None,
-        lanes: Sequence[Lane],
+        lanes: Mapping[Lane, bool],
         told: Sequence[tuple[DeviceId, Lane, str, bytes]],
     ) -> None:
         """Put a transport in the place of the one of its name, if there is one; None turns it off.
 
-        lanes: those of all contacts; told: addresses of contacts.
+        lanes: those of all contacts, and whether each is served; told: addresses to dial.
         """
         await self.transports.turn_off(name)
         self.couriers.turn_off(name)
@@ -240,7 +245,7 @@ class Engine:
     @asynccontextmanager
     async def running(
         self,
-        lanes: Sequence[Lane],
+        lanes: Mapping[Lane, bool],
         told: Sequence[tuple[DeviceId, Lane, str, bytes]],
     ) -> AsyncIterator[None]:
         """Run until the context ends; the node's clock is kept at its end."""
@@ -293,6 +298,18 @@ class Engine:
             await link.tell_addresses(await self.owner.ask(asks.GetLane(link.device.id)))
         except (ChannelClosed, LocalError):
             pass  # the next link tells
+
+    def _change_lane(self, lane: Lane, change: Callable[[Lane], Awaitable[None]]) -> None:
+        """Let transports do something with a lane. What was decided last about it is done last."""
+        assert self._nursery is not None
+        self._lane_changes[lane] = change
+        self._nursery.start_soon(self._changed_lane, lane)
+
+    async def _changed_lane(self, lane: Lane) -> None:
+        async with self._changing_lanes:
+            change = self._lane_changes.pop(lane, None)
+            if change is not None:  # else another task has done it
+                await change(lane)
 
     async def _lane_opened(self, lane: Lane) -> None:
         await self.transports.open(lane)
@@ -376,6 +393,7 @@ class Engine:
                     self._pass_kept(device, secret)
                 case effects.PeersChanged():
                     refresh = True
+                    self._unspread.set()
                 case effects.Paired() | effects.PairedMutually():
                     paired.append(effect)
                 case _:
@@ -419,11 +437,11 @@ class Engine:
     def _perform_rare(self, effect: effects.Effect) -> None:
         assert self._nursery is not None
         match effect:
-            case effects.Cut(device=device, forever=forever):
+            case effects.Cut(device=device, unsought=unsought):
                 standing = self.peers.with_device(device)
                 if standing is not None:
                     standing.end()
-                if forever:
+                if unsought:
                     self._dialer.forget_device(device)
                     self.pairings.forget_device(device)
             case effects.Parted(contact=contact):
@@ -434,9 +452,11 @@ class Engine:
                 if number in self.peers.twins:
                     self.peers.twins[number] = (self.peers.twins[number][0], key)
             case effects.LaneOpened(lane=lane):
-                self._nursery.start_soon(self._lane_opened, Lane(lane))
+                self._change_lane(Lane(lane), self._lane_opened)
+            case effects.LaneClosed(lane=lane):
+                self._change_lane(Lane(lane), self.transports.close)
             case effects.LaneRevoked(lane=lane):
-                self._nursery.start_soon(self.transports.revoke, Lane(lane))
+                self._change_lane(Lane(lane), self.transports.revoke)
             case effects.Reachable(device=device, lane=lane, transport=name, address=address):
                 self._told(device, Lane(lane), name, address)
             case effects.PushPairing(pairing=pairing, envelopes=envelopes):

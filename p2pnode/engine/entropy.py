@@ -25,6 +25,13 @@ class OsEntropy:
         except ValueError:
             raise RemoteError("bad-kem-key") from None
 
+    def check_kem(self, public: bytes) -> None:
+        """Draw nothing. Raises RemoteError for a bad key (FIPS 203, 7.2: length and range)."""
+        try:
+            MLKEM768PublicKey.from_public_bytes(public)
+        except ValueError:
+            raise RemoteError("bad-kem-key") from None
+
     def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes:
         """Return the 32-byte secret (a pseudorandom one for a forged ciphertext).
 

@@ -1,6 +1,6 @@
 """One link over one channel: the machine inside, the channel outside, turns in between."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, Protocol
 
@@ -355,7 +355,9 @@ class LinkTask:
                 owner = self._context.owner
                 told = await owner.ask(asks.ReturningUp(peer.id, peer.generation))
                 await self.outgoing.send(Hello(LINK_VERSION, 0, told))
-                self._befriend(peer, nursery)
+                # Whoever was set back is known again within milliseconds, maybe before the peers
+                # were looked up anew. Nothing is stated exactly while a reset of ours waits.
+                self._befriend(replace(peer, ours=not told), nursery)
             case Twin():
                 await self._meet_twin(peer)
             case Carrier() | Friend():

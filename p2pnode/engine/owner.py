@@ -195,7 +195,10 @@ class Owner:
         self._recent = max(took, self._recent * FORGIVING)
         self._count(outcomes, took)
         if any(isinstance(effect, Scrub) for outcome in outcomes for effect in outcome.effects):
+            began = perf_counter()
             keeping.scrub(self._stores, now)
+            if (took := perf_counter() - began) >= SLOW:
+                log.info("scrubbed", seconds=took)
         return outcomes
 
     def _count(self, outcomes: Sequence[Outcome], took: float) -> None:

@@ -220,8 +220,7 @@ class Pairings:
         await self._perform(desk, desk.sides.start())
         if desk.agreed is not None:
             # Our person's yes may have gone down with the link before.
-            again = confirmation(desk.agreed.confirm_key, desk.agreed.alice, False)
-            link.tell(PairingMessage(again))
+            self._tell_yes(desk, theirs=False)
 
     async def message(self, pairing: OpenPairing, link: LinkTask, raw: bytes) -> None:
         """The other side said something."""
@@ -248,6 +247,8 @@ class Pairings:
             if desk.over or not (desk.contact == contact or (desk.contact is None and just_kept)):
                 continue
             self._step(desk, "paired", contact=name, fingerprint=grouped(fingerprint(account)))
+            if desk.contact is None:  # our yes has not been told, and this link is about to end
+                self._tell_yes(desk, theirs=True)
             self._close(desk)
 
     def paired_mutually(self, pairing: PairingId, account: bytes, name: str) -> None:
@@ -297,10 +298,16 @@ class Pairings:
                 desk.link.tell(PairingMessage(encode(machine.Refuse())))
             self._fail(desk, error.code, str(error))
             return
-        if desk.link is not None:
-            desk.link.tell(PairingMessage(confirmation(agreed.confirm_key, agreed.alice, theirs)))
+        if desk.over:
+            return  # the other's yes was told of first, and ours went with the end
+        self._tell_yes(desk, theirs=theirs)
         if theirs:
             self.paired(desk.contact, agreed.account, desk.name)
+
+    def _tell_yes(self, desk: Desk, *, theirs: bool) -> None:
+        if desk.link is not None and desk.agreed is not None:
+            key, alice = desk.agreed.confirm_key, desk.agreed.alice
+            desk.link.tell(PairingMessage(confirmation(key, alice, theirs)))
 
     def _fail(self, desk: Desk, reason: str, text: str = "") -> None:
         self._step(desk, "failed", reason=reason, contact=text)

@@ -1,6 +1,6 @@
 """Runs transports side by side: one that fails never takes the node or another one with it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -181,13 +181,13 @@ class Transports:
                 nursery.start_soon(self._serve, one)
             await trio.sleep_forever()
 
-    async def turn_on(self, transport: Transport, lanes: Sequence[Lane]) -> None:
-        """Run one more, which serves these lanes."""
+    async def turn_on(self, transport: Transport, lanes: Mapping[Lane, bool]) -> None:
+        """Run one more, which has these lanes and serves those that are true."""
         assert self._nursery is not None  # they run
         one = Running(transport)
         self.running.append(one)
-        for lane in lanes:
-            await transport.open(lane)
+        for lane, served in lanes.items():
+            await (transport.open if served else transport.close)(lane)
         self._nursery.start_soon(self._serve, one)
 
     async def turn_off(self, name: str) -> None:
@@ -206,6 +206,11 @@ class Transports:
         """Serve a lane everywhere."""
         for one in list(self.running):
             await one.transport.open(lane)
+
+    async def close(self, lane: Lane) -> None:
+        """Serve a lane nowhere, until it is opened again."""
+        for one in list(self.running):
+            await one.transport.close(lane)
 
     async def meet(self, lane: Lane, patience: float) -> bytes:
         """Serve a lane to whoever has a code; return its place for the code.

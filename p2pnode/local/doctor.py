@@ -51,7 +51,7 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
     from p2pnode.node import policy
 
     home = terminal.home
-    found = [diagnosis.clock()]
+    found = diagnosis.clock()
     try:
         config = load(home.config, plugins.names())
     except LocalError as error:

@@ -23,6 +23,10 @@ class Entropy(Protocol):
         """Return (32-byte secret, 1,088-byte ciphertext). Raises RemoteError for a bad key."""
         ...
 
+    def check_kem(self, public: bytes) -> None:
+        """Draw nothing. Raises RemoteError when nobody could encapsulate to this public key."""
+        ...
+
     def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes:
         """Return the 32-byte secret (a pseudorandom one for a forged ciphertext).
 

@@ -30,10 +30,14 @@ class SeededEntropy:
         """Return the stand-in public key of a 64-byte seed."""
         return shake_256(b"public" + seed).digest(KEM_PUBLIC)
 
-    def encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
-        """Return a secret and its ciphertext for a public key of the right length."""
+    def check_kem(self, public: bytes) -> None:
+        """Raise RemoteError for a public key of another length; every other serves."""
         if len(public) != KEM_PUBLIC:
             raise RemoteError("bad-kem-key")
+
+    def encapsulate(self, public: bytes) -> tuple[bytes, bytes]:
+        """Return a secret and its ciphertext for a public key of the right length."""
+        self.check_kem(public)
         ciphertext = shake_256(b"ciphertext" + self.take(32)).digest(KEM_CIPHERTEXT)
         return self._secret(public, ciphertext), ciphertext
 

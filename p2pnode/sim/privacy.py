@@ -20,7 +20,7 @@ from p2pnode.sim.population import Population, populate, usable
 from p2pnode.sim.report import Progress
 from p2pnode.sim.routing import Friends, Item
 from p2pnode.sim.scenario import PrivacySettings, Scenario
-from p2pnode.turns.send import AGES_AT_BIRTH
+from p2pnode.turns.posting import AGES_AT_BIRTH
 
 HOUR = 3_600.0
 

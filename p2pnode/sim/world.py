@@ -37,7 +37,7 @@ from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns import asks, carry, effects
 from p2pnode.turns.commit import commit
 from p2pnode.turns.moment import Moment
-from p2pnode.turns.send import AGES_AT_BIRTH
+from p2pnode.turns.posting import AGES_AT_BIRTH
 from p2pnode.turns.stores import Stores
 
 EPOCH = 1_790_000_000

@@ -281,6 +281,10 @@ class MemoryTransport(Transport):
         await trio.lowlevel.checkpoint()
         self._node.lanes.add(lane)
 
+    async def close(self, lane: Lane) -> None:
+        """Refuse this lane's address until it is opened again."""
+        await self.revoke(lane)
+
     async def revoke(self, lane: Lane) -> None:
         """Refuse this lane's address from now on."""
         await trio.lowlevel.checkpoint()

@@ -524,6 +524,12 @@ async def _lanes(world: World) -> None:
     assert len(told) <= MAX_ADDRESSES, "at most 16 addresses for a lane"
     assert all(0 < len(one) <= MAX_ADDRESS for one in told), "an address has 1 to 256 bytes"
     assert len(set(told)) == len(told), "an address is told once"
+    await transport.close(lane)
+    await transport.close(lane)
+    assert await transport.addresses(lane) == [], "a closed lane has no address"
+    await transport.open(lane)
+    assert await transport.addresses(lane) == told, "a lane opened again has the same addresses"
+    await transport.close(lane)
     await transport.revoke(lane)
     await transport.revoke(lane)
     await transport.revoke(unknown)

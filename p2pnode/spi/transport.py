@@ -184,6 +184,11 @@ class Diagnosable(ABC):
 class Transport(Diagnosable):
     """A duplex medium."""
 
+    near: ClassVar[bool] = True
+    """Whether two nodes can meet on this medium that were told nothing of each other. On one where
+    they cannot, a node whose vault is locked has nobody to dial and no lane to serve: it is not
+    run there until the vault is open."""
+
     @abstractmethod
     async def run(
         self, host: Host, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -213,8 +218,17 @@ class Transport(Diagnosable):
     async def open(self, lane: Lane) -> None:
         """Begin to serve a lane; again is harmless.
 
-        All lanes there are get opened before `run`: what was saved for any other is of one that was
-        revoked while the transport, or the node, was not there to be told.
+        All lanes there are get opened or closed before `run`: what was saved for any other is of
+        one that was revoked while the transport, or the node, was not there to be told.
+        """
+
+    @abstractmethod
+    async def close(self, lane: Lane) -> None:
+        """Stop serving a lane, but keep what belongs to it: opened again it has the same addresses,
+        where those do not change by themselves. Whoever dials them meanwhile finds nobody, as when
+        this node is off.
+
+        Again is harmless. May also come before `run`, for a lane that was never opened.
         """
 
     @abstractmethod

@@ -274,6 +274,17 @@ class Addresses(Table):
             )
         ]
 
+    def of_contact(self, contact: ContactId) -> list[tuple[DeviceId, str, list[bytes]]]:
+        """Return what is known for a contact's devices: (device, transport, addresses)."""
+        return [
+            (DeviceId(device), transport, decoded(_addresses_decoder, raw))
+            for device, transport, raw in self._db.rows(
+                "SELECT device, transport, addresses FROM addresses WHERE device IN"
+                " (SELECT id FROM devices WHERE contact=?) ORDER BY ref",
+                (contact,),
+            )
+        ]
+
     LEFT_OUT: ClassVar = {
         "addresses.addresses": "they may hold the key to reach the device with (onions do)"
     }

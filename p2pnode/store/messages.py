@@ -283,6 +283,12 @@ class Messages(Table):
         )
         return max(top or 0, went or 0)
 
+    def newest(self) -> int | None:
+        """Return since when the last message is here that was written or came, node time; None
+        without any, and for one of an older vault."""
+        found: int | None = self._db.value("SELECT since FROM messages ORDER BY ref DESC LIMIT 1")
+        return found
+
     def missing(self, contact: ContactId, heads: Sequence[bytes]) -> int:
         """Return how many of the messages with these ids were named and have not come."""
         return sum(

@@ -26,6 +26,13 @@ _OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepte
 _OUTBOX += ", first, spread, token"
 
 
+_WANTED = (
+    " AND (device IS NULL OR device NOT IN (SELECT devices.id FROM devices JOIN contacts"
+    " ON contacts.id=devices.contact WHERE contacts.state='blocked'))"
+)
+"""Carriers get nothing new that is for somebody who is blocked; it waits until he is not."""
+
+
 def _outbox(row: Row) -> OutboxRow:
     envelope, message, pairing, device, raw, lifetime, age, born, accepted, *rest = row
     return OutboxRow(
@@ -101,7 +108,9 @@ class Outbox(Table):
         it has not seen, and a burst must not reach it all mixed up.
         """
         waiting = self._db.rows(
-            "SELECT ref, spread FROM outbox WHERE spread IS NOT NULL ORDER BY ref LIMIT ?", (limit,)
+            f"SELECT ref, spread FROM outbox WHERE spread IS NOT NULL{_WANTED}"
+            " ORDER BY ref LIMIT ?",
+            (limit,),
         )
         found = []
         for ref, _ in takewhile(lambda row: row[1] <= now, waiting):
@@ -115,7 +124,8 @@ class Outbox(Table):
         """Return the envelopes of which one carrier may get a copy now; none before one that was
         written earlier (see `take_due`)."""
         waiting = self._db.rows(
-            "SELECT first, envelope FROM outbox WHERE first IS NOT NULL ORDER BY ref LIMIT ?",
+            f"SELECT first, envelope FROM outbox WHERE first IS NOT NULL{_WANTED}"
+            " ORDER BY ref LIMIT ?",
             (limit,),
         )
         due = takewhile(lambda row: row[0] <= now, waiting)
@@ -149,14 +159,14 @@ class Outbox(Table):
     def next_first(self, now: int) -> int | None:
         """Return when the next envelope goes to one carrier; None when it only waits for one."""
         found: int | None = self._db.value(
-            "SELECT first FROM outbox WHERE first IS NOT NULL ORDER BY ref LIMIT 1"
+            f"SELECT first FROM outbox WHERE first IS NOT NULL{_WANTED} ORDER BY ref LIMIT 1"
         )
         return found if found is not None and found > now else None
 
     def next_due(self) -> int | None:
         """Return when the next copy goes to carriers."""
         found: int | None = self._db.value(
-            "SELECT spread FROM outbox WHERE spread IS NOT NULL ORDER BY ref LIMIT 1"
+            f"SELECT spread FROM outbox WHERE spread IS NOT NULL{_WANTED} ORDER BY ref LIMIT 1"
         )
         return found
 

@@ -11,7 +11,7 @@ from p2pnode.ids import ContactId
 from p2pnode.protocol.content import Proposal, Verdict
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.store.records import ContactRow, ConversationRow
-from p2pnode.turns import contacts, note
+from p2pnode.turns import note, views
 from p2pnode.turns.asks import Decide, Propose
 from p2pnode.turns.effects import Decision, Effect
 from p2pnode.turns.moment import Moment
@@ -79,6 +79,8 @@ def proposed(
     both sides, unless one answers the other.
     """
     rule = stores.vault.conversations.get(contact.id)
+    if rule.their_offer == offer.id:
+        return []  # sent anew, and it waits for its answer already
     same = rule.own_offer and rule.own_span == offer.span
     idle = not rule.own_offer and not rule.their_offer
     if same or (idle and rule.span == offer.span):
@@ -118,6 +120,27 @@ def answered(stores: Stores, contact: ContactRow, verdict: Verdict, now: Moment)
     return [note.about_contact(stores.vault, "disappear.declined", contact.id, now)]
 
 
+def begun_anew(
+    stores: Stores, contact: ContactId, now: Moment, entropy: Entropy, *, theirs: bool
+) -> list[Effect]:
+    """A session was replaced, and what was under way in it may never come: propose ours anew.
+
+    An answer that was lost comes again then, for one that was accepted; any other is asked for
+    anew. theirs: the contact begins anew. A restored one knows nothing of what it had proposed, and
+    would not hear our answer; one that does know proposes it anew.
+    """
+    rule = stores.vault.conversations.get(contact)
+    effects: list[Effect] = []
+    if theirs and rule.their_offer:
+        rule = msgspec.structs.replace(rule, their_offer=b"", their_span=0)
+        stores.vault.conversations.save(rule)
+        effects.append(note.about_contact(stores.vault, "disappear.withdrawn", contact, now))
+    if rule.own_offer:
+        again = Proposal(rule.own_offer, rule.own_span, b"")
+        effects += tell(stores, contact, again, now, entropy)
+    return effects
+
+
 def _in_force(stores: Stores, rule: ConversationRow, span: int, now: Moment) -> list[Effect]:
     stores.vault.conversations.save(
         msgspec.structs.replace(
@@ -138,7 +161,7 @@ def _consented(rule: ConversationRow, span: int) -> ConversationRow:
 
 
 def _ready(stores: Stores, contact: ContactId) -> ConversationRow:
-    row = contacts.existing(stores.vault, contact)
+    row = views.existing(stores.vault, contact)
     refuse_untrusted(row)
     if row.state == "pending":
         raise InvalidInput(f"{row.name} is not paired yet", hint="Wait until pairing is complete.")

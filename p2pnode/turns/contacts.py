@@ -2,23 +2,25 @@
 
 import msgspec
 
-from p2pnode.errors import InvalidInput, UnknownContact
+from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.ids import ContactId, Lane
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.names import petname
 from p2pnode.schema import EventKind
 from p2pnode.store.records import ContactRow, LaneRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import note, resets
+from p2pnode.turns import note, resets, views
 from p2pnode.turns.asks import Block, LaneKept, Rename, Rotate, Verify
 from p2pnode.turns.effects import (
     Cut,
     Decision,
     Effect,
+    LaneClosed,
     LaneOpened,
     LaneRevoked,
     Paired,
     PeersChanged,
+    Reachable,
 )
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import seal_waiting
@@ -41,7 +43,7 @@ def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy)
 
 def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
     """Change a petname. Raises InvalidInput when it is taken or cannot be a name."""
-    row = existing(stores.vault, ask.contact)
+    row = views.existing(stores.vault, ask.contact)
     name = petname(ask.name)
     holder = stores.vault.contacts.by_name(name)
     if holder is not None and holder.id != row.id:
@@ -53,7 +55,7 @@ def rename(stores: Stores, ask: Rename, now: Moment) -> Decision:
 def forget(vault: Vault, contact: ContactId) -> list[Effect]:
     """Remove a contact and everything of it; return what the engine must end."""
     effects: list[Effect] = [
-        Cut(device.id, forever=True) for device in vault.devices.of_contact(contact)
+        Cut(device.id, unsought=True) for device in vault.devices.of_contact(contact)
     ]
     effects += (LaneRevoked(lane) for lane in vault.lanes.of_contact(contact))
     vault.erase(contact)
@@ -63,11 +65,16 @@ def forget(vault: Vault, contact: ContactId) -> list[Effect]:
 def rotate(stores: Stores, ask: Rotate, entropy: Entropy) -> Decision:
     """Give a contact another lane, and so other addresses; the old one serves until it has them.
 
-    Raises InvalidInput for a contact that is not yet one.
+    Raises InvalidInput for a contact that is not yet one, UntrustedKey for one that is blocked.
     """
-    row = existing(stores.vault, ask.contact)
+    row = views.existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(f"{row.name} is not paired yet", hint="Wait until pairing is complete.")
+    if row.state == "blocked":
+        raise UntrustedKey(
+            f"{row.name} is blocked, and is told nothing",
+            hint=f"First: p2pnode contacts unblock {row.name}",
+        )
     lane = Lane(entropy.take(16))
     stores.vault.lanes.add(LaneRow(lane=lane, contact=row.id, pairing=None))
     return Decision(effects=(LaneOpened(lane),))
@@ -87,8 +94,12 @@ def lane_kept(stores: Stores, ask: LaneKept) -> Decision:
 
 
 def block(stores: Stores, ask: Block, now: Moment, entropy: Entropy) -> Decision:
-    """Block or unblock. Raises InvalidInput for a contact that is not yet one."""
-    row = existing(stores.vault, ask.contact)
+    """Block or unblock. Raises InvalidInput for a contact that is not yet one.
+
+    While blocked he is a stranger to this node: his links end, he is not dialled, and the places
+    that only he knows lead nowhere. They are kept, so that both find each other again.
+    """
+    row = views.existing(stores.vault, ask.contact)
     if row.state == "pending":
         raise InvalidInput(
             f"{row.name} is not paired yet", hint=f"Instead: p2pnode contacts remove {row.name}"
@@ -100,9 +111,30 @@ def block(stores: Stores, ask: Block, now: Moment, entropy: Entropy) -> Decision
     row = msgspec.structs.replace(row, state=state)
     stores.vault.contacts.update(row)
     anew = resets.ensure(stores, row, now, entropy) if state == "active" else []
-    cuts = tuple(Cut(device.id) for device in stores.vault.devices.of_contact(row.id))
     changed = _changed(stores.vault, row.id, now)
-    return Decision(effects=(*changed.effects, *anew, *cuts, PeersChanged()))
+    ways = _shut_off(stores.vault, row.id) if ask.blocked else _let_in(stores.vault, row.id)
+    return Decision(effects=(*changed.effects, *anew, *ways, PeersChanged()))
+
+
+def _shut_off(vault: Vault, contact: ContactId) -> list[Effect]:
+    return [
+        *(Cut(device.id, unsought=True) for device in vault.devices.of_contact(contact)),
+        *(LaneClosed(lane) for lane in vault.lanes.of_contact(contact)),
+    ]
+
+
+def _let_in(vault: Vault, contact: ContactId) -> list[Effect]:
+    lanes = vault.lanes.of_contact(contact)
+    if not lanes:
+        return []
+    return [
+        *(LaneOpened(lane) for lane in lanes),
+        *(
+            Reachable(device, lanes[-1], transport, address)
+            for device, transport, addresses in vault.addresses.of_contact(contact)
+            for address in addresses
+        ),
+    ]
 
 
 def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decision:
@@ -114,32 +146,24 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
     stopped until both are paired again.
     """
     vault = stores.vault
-    row = existing(vault, ask.contact)
+    row = views.existing(vault, ask.contact)
     if row.state == "pending" and not vault.devices.of_contact(row.id):
         raise InvalidInput(f"{row.name}'s keys are not here yet", hint="Wait until they are.")
     if not ask.matches:
-        state = "blocked" if row.state == "blocked" else "suspect"
+        state = "blocked" if row.state == "blocked" else "suspect"  # which unblocking leads to
         vault.contacts.update(
             msgspec.structs.replace(row, state=state, verified="no", doubt="mismatch")
         )
         return _changed(vault, row.id, now, "contact.suspect")
     settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")
     effects = list(resets.settle(stores, row, now, entropy)) if row.doubt == "clone" else []
-    row = existing(vault, ask.contact)
+    row = views.existing(vault, ask.contact)
     state, doubt = ("active", "") if settled else (row.state, row.doubt)
     vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person", doubt=doubt))
     # What waited goes out on a fresh link.
     cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if settled]
     changed = _changed(vault, row.id, now)
     return Decision(effects=(*effects, *changed.effects, *cuts))
-
-
-def existing(vault: Vault, contact: ContactId) -> ContactRow:
-    """Return a contact that was there a moment ago. Raises UnknownContact when it is gone."""
-    row = vault.contacts.get(contact)
-    if row is None:
-        raise UnknownContact("this contact is gone", hint="See: p2pnode contacts list")
-    return row
 
 
 def _changed(

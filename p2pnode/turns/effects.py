@@ -95,10 +95,11 @@ class PassKept:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """End the links with a device; forever: it is forgotten, and is not sought any more."""
+    """End the links with a device; unsought: nobody is dialled for its sake until it is told of
+    anew."""
 
     device: DeviceId
-    forever: bool = False
+    unsought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,13 @@ class TwinStepped:
 @dataclass(frozen=True, slots=True)
 class LaneOpened:
     """Transports shall serve a lane."""
+
+    lane: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LaneClosed:
+    """Transports shall not serve a lane for now, and keep what belongs to it."""
 
     lane: bytes
 
@@ -187,6 +195,7 @@ Effect = (
     | Parted
     | TwinStepped
     | LaneOpened
+    | LaneClosed
     | LaneRevoked
     | Paired
     | PairedMutually

@@ -4,7 +4,7 @@ from p2pnode.ids import ContactId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.store.custody import REMOVED_AT_ONCE
 from p2pnode.store.records import ErasureRow
-from p2pnode.turns import contacts, keeping, resets
+from p2pnode.turns import contacts, keeping, resets, views
 from p2pnode.turns.asks import CancelErasures, Erase, Remove
 from p2pnode.turns.effects import Decision, Effect, Scrub
 from p2pnode.turns.moment import Moment
@@ -13,7 +13,7 @@ from p2pnode.turns.stores import Stores
 
 def plan(stores: Stores, ask: Erase, now: Moment) -> Decision:
     """Plan an erasure, or do it now. Raises UnknownContact."""
-    contacts.existing(stores.vault, ask.contact)
+    views.existing(stores.vault, ask.contact)
     if not ask.after:
         return Decision(effects=tuple(_erase(stores, ask.contact, ask.what, now)))
     stores.vault.erasures.add(ErasureRow(ask.contact, ask.what, now.node + ask.after))
@@ -30,7 +30,7 @@ def cancel(stores: Stores, ask: CancelErasures) -> Decision:
 
 def remove(stores: Stores, ask: Remove, now: Moment) -> Decision:
     """Forget a contact at once. Raises UnknownContact."""
-    contacts.existing(stores.vault, ask.contact)
+    views.existing(stores.vault, ask.contact)
     return Decision(effects=tuple(_contact(stores, ask.contact, now)))
 
 

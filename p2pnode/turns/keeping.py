@@ -52,6 +52,13 @@ REWRITE_EVERY = 86_400
 """Seconds between two times a larger vault is written anew. Larger custody never is: it holds only
 what is sealed."""
 
+QUIET = 900
+"""Seconds without a message, here or there, after which a larger vault is written anew: all that
+is written waits for that, for seconds on a slow card."""
+
+REWRITE_LATEST = 2 * REWRITE_EVERY
+"""Seconds after which it is written anew though it was never quiet."""
+
 
 def due(stores: Stores, rule: ConversationRow, since: int, span: int) -> int | None:
     """Return when a message kept since then goes; None when it stays."""
@@ -131,8 +138,12 @@ def _rewrite_due(stores: Stores, now: Moment) -> bool:
     how, last = meta.get(OWED), meta.get(REWRITTEN)
     if not how or how == AT_ONCE or last is None:
         return bool(how)
-    small = stores.vault.database.size() <= SMALL
-    return now.node - int.from_bytes(last) >= (CUT_EVERY if small else REWRITE_EVERY)
+    waited = now.node - int.from_bytes(last)
+    if stores.vault.database.size() <= SMALL:
+        return waited >= CUT_EVERY
+    newest = stores.vault.messages.newest()
+    quiet = newest is None or now.node - newest >= QUIET
+    return waited >= (REWRITE_EVERY if quiet else REWRITE_LATEST)
 
 
 def scrub(stores: Stores, now: Moment) -> None:

@@ -266,8 +266,9 @@ def pass_told(stores: Stores, ask: PassTold) -> Decision:
 
 def _device(vault: Vault, device_id: DeviceId) -> DeviceRow:
     device = vault.devices.get(device_id)
-    if device is None:
-        raise RemoteError("device-gone")  # removed while its link was coming up
+    contact = vault.contacts.get(device.contact) if device is not None else None
+    if device is None or contact is None or contact.state == "blocked":
+        raise RemoteError("device-gone")  # removed or blocked while its link was coming up
     return device
 
 

@@ -6,7 +6,7 @@ from p2pnode.errors import InvalidInput, PairingFailed
 from p2pnode.ids import ContactId, PairingId
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.protocol.envelope import Outer, envelope_id
+from p2pnode.protocol.envelope import Outer
 from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.names import FALLBACK, petname
@@ -14,16 +14,14 @@ from p2pnode.protocol.pairing import mutual
 from p2pnode.protocol.pairing.agreement import Agreed, Half
 from p2pnode.protocol.pairing.code import Code
 from p2pnode.protocol.pairing.mutual import Mutual
-from p2pnode.store.records import ContactRow, OutboxRow, PairingRow
+from p2pnode.store.records import ContactRow, PairingRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import carry, note, pairing
+from p2pnode.turns import note, pairing
 from p2pnode.turns.asks import BeginMutual, EndPairing, Keep, MutualBacklog, ShowMutual
 from p2pnode.turns.effects import Decision, Effect, PairedMutually, PeersChanged, PushPairing
 from p2pnode.turns.moment import Moment
-from p2pnode.turns.send import AGES_AT_BIRTH
+from p2pnode.turns.posting import age_at_birth, post
 from p2pnode.turns.stores import Stores
-
-LONGEST = len(limits.LIFETIMES) - 1
 
 
 class Shown(msgspec.Struct, frozen=True, array_like=True):
@@ -102,8 +100,6 @@ def arrived_for_pairing(
         return None
     before = msgspec.msgpack.decode(row.record, type=Mutual)
     after, envelopes, agreed = mutual.receive_untrusted(before, outer, entropy)
-    if agreed is not None:
-        pairing.check_reset_keys_untrusted(agreed, entropy)
     vault.pairings.update(
         msgspec.structs.replace(
             row,
@@ -143,23 +139,8 @@ def _send(
 ) -> list[Effect]:
     sent: list[tuple[int, bytes]] = []
     for raw in envelopes:
-        age = entropy.take(1)[0] % AGES_AT_BIRTH
-        due = carry.delays(stores, now, entropy)
-        stores.vault.outbox.add(
-            OutboxRow(
-                envelope=envelope_id(raw),
-                message=None,
-                pairing=id_,
-                device=None,
-                raw=raw,
-                lifetime=LONGEST,
-                age=age,
-                born=now.node,
-                accepted=False,
-                first=due.first,
-                spread=due.spread,
-            )
-        )
+        age = age_at_birth(entropy)
+        post(stores, raw, now, entropy, age=age, pairing=id_)
         sent.append((age, raw))
     return [PushPairing(id_, tuple(sent))] if sent else []
 

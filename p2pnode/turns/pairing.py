@@ -2,9 +2,9 @@
 
 import msgspec
 
-from p2pnode.errors import PairingFailed, RemoteError
+from p2pnode.errors import PairingFailed
 from p2pnode.ids import AccountId, ContactId, Lane, PairingId
-from p2pnode.protocol import limits, primitives
+from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.messages import PairingMessage
@@ -34,12 +34,6 @@ def keep(stores: Stores, ask: Keep, now: Moment, entropy: Entropy) -> Decision:
     own = vault.identity.load()
     if own is not None and own.account.public == agreed.account:
         raise PairingFailed("this is your own code", hint="Let the other person scan it.")
-    try:
-        check_reset_keys_untrusted(agreed, entropy)
-    except RemoteError as error:
-        raise PairingFailed(
-            "the other node's keys are of no use", why=error.reason, hint="Nothing was kept."
-        ) from None
     row = _room_for(vault, ask, now, entropy)
     device = DeviceRow(
         id=agreed.device,
@@ -74,15 +68,6 @@ def keep(stores: Stores, ask: Keep, now: Moment, entropy: Entropy) -> Decision:
     if ask.theirs:
         effects += activate(stores, row, now, entropy)
     return Decision((row.id, row.name), tuple(effects))
-
-
-def check_reset_keys_untrusted(agreed: Agreed, entropy: Entropy) -> None:
-    """Refuse keys to begin anew with that could not be used on the day all else is lost.
-
-    Draws one encapsulation. Raises RemoteError.
-    """
-    primitives.x25519(agreed.own_reset_dh_private, agreed.their_reset_dh_public)
-    entropy.encapsulate(agreed.their_reset_kem_public)
 
 
 def _room_for(vault: Vault, ask: Keep, now: Moment, entropy: Entropy) -> ContactRow:

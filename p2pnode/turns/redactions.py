@@ -8,7 +8,7 @@ from p2pnode.protocol import limits
 from p2pnode.protocol.content import Redaction
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.store.records import ContactRow
-from p2pnode.turns import contacts, note, views
+from p2pnode.turns import note, views
 from p2pnode.turns.asks import Redact
 from p2pnode.turns.effects import Charge, Decision, Effect
 from p2pnode.turns.moment import Moment
@@ -23,7 +23,7 @@ def redact(stores: Stores, ask: Redact, now: Moment, entropy: Entropy) -> Decisi
     """
     vault = stores.vault
     row = views.find_message(vault, ask.message)
-    contact = contacts.existing(vault, row.contact)
+    contact = views.existing(vault, row.contact)
     if not row.mine:
         raise InvalidInput(
             f"this message is {contact.name}'s; only its author can ask to have it removed",

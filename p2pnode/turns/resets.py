@@ -22,9 +22,9 @@ from p2pnode.protocol.session import reset
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.session.reset import Fresh, ResetKeys
-from p2pnode.store.records import ContactRow, DeviceRow, Doubt, OutboxRow, ResetRow, TwinRow
+from p2pnode.store.records import ContactRow, DeviceRow, Doubt, ResetRow, TwinRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import carry, note
+from p2pnode.turns import agreements, note
 from p2pnode.turns.asks import StepTwin, TwinMet
 from p2pnode.turns.effects import (
     Charge,
@@ -37,11 +37,9 @@ from p2pnode.turns.effects import (
     TwinStepped,
 )
 from p2pnode.turns.moment import Moment
-from p2pnode.turns.send import AGES_AT_BIRTH, Under, seal_again, seal_for
+from p2pnode.turns.posting import LONGEST, age_at_birth, post
+from p2pnode.turns.send import Under, seal_again, seal_for
 from p2pnode.turns.stores import Stores
-
-LONGEST = len(limits.LIFETIMES) - 1
-"""Lifetime class of resets and what belongs to them."""
 
 
 def first(vault: Vault, contact: ContactId, keys: ResetKeys, *, alice: bool) -> None:
@@ -81,7 +79,7 @@ def begin(
     """Begin anew with a contact: keep the new session, and send the reset before all else.
 
     restore: the 16-byte id of this restore. Does nothing where one is under way already, where no
-    keys for it are here, or where our identity runs elsewhere.
+    keys for it are here or the contact's cannot be used, or where our identity runs elsewhere.
     """
     vault = stores.vault
     row = usable(vault, contact.id)
@@ -92,13 +90,17 @@ def begin(
     if under_way(vault, contact.id):
         return []
     device = devices[0]
-    begun, fresh = reset.begin(
-        row.keys,
-        alice=row.alice,
-        restore=restore,
-        certificate=own.device.certificate,
-        entropy=entropy,
-    )
+    try:
+        begun, fresh = reset.begin(
+            row.keys,
+            alice=row.alice,
+            restore=restore,
+            certificate=own.device.certificate,
+            entropy=entropy,
+        )
+    except RemoteError:
+        # Keys from a pairing before they were checked there. One contact must not stop a restore.
+        return []
     waiting = _take_back(vault, device.id)
     if device.session is not None:
         vault.sessions.remove(device.session)
@@ -107,6 +109,7 @@ def begin(
     row = msgspec.structs.replace(row, own=restore, sent=begun)
     sent = _send(stores, row, device.id, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=False)
     return [sent, *again, Parted(contact.id), PeersChanged()]
 
 
@@ -115,58 +118,17 @@ def ensure(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -
     devices = stores.vault.devices.of_contact(contact.id)
     if not devices or devices[0].session is not None:
         return []
-    return begin_or_stop(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
-
-
-def begin_or_stop(
-    stores: Stores, contact: ContactRow, restore: bytes, now: Moment, entropy: Entropy
-) -> list[Effect]:
-    """Begin anew with a contact; one that gave us keys of no use for it is stopped, and nobody else
-    has to do with that: only pairing helps."""
-    try:
-        return begin(stores, contact, restore, now, entropy)
-    except RemoteError:
-        stores.vault.contacts.update(msgspec.structs.replace(contact, state="suspect", doubt=""))
-        return []
+    return begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
 
 
 def _send(stores: Stores, row: ResetRow, device: DeviceId, now: Moment, entropy: Entropy) -> Effect:
     assert row.sent is not None
     raw = reset.seal(row.sent, row.keys, alice=row.alice, n=entropy.take(1)[0], entropy=entropy)
     envelope = envelope_id(raw)
-    age = entropy.take(1)[0] % AGES_AT_BIRTH
-    ref = _post(stores, raw, device, age, now, entropy)
+    age = age_at_birth(entropy)
+    ref = post(stores, raw, now, entropy, age=age, device=device)
     stores.vault.resets.update(msgspec.structs.replace(row, envelope=envelope))
     return Push(device=device, row=ref, envelope=envelope, age=age, raw=raw)
-
-
-def _post(
-    stores: Stores,
-    raw: bytes,
-    device: DeviceId | None,
-    age: int,
-    now: Moment,
-    entropy: Entropy,
-    token: bytes = b"",
-) -> int:
-    """Put an envelope that is no message into the outbox; device None: only carriers have it."""
-    due = carry.delays(stores, now, entropy)
-    return stores.vault.outbox.add(
-        OutboxRow(
-            envelope=envelope_id(raw),
-            message=None,
-            pairing=None,
-            device=device,
-            raw=raw,
-            lifetime=LONGEST,
-            age=age,
-            born=now.node,
-            accepted=False,
-            first=due.first,
-            spread=due.spread,
-            token=token,
-        )
-    )
 
 
 def answered(
@@ -281,6 +243,7 @@ def _take(
     own = row.own if crossing is not None else b""
     said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=True)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
     return [changed, *said, *again, Parted(contact.id), PeersChanged()]
 
@@ -296,8 +259,8 @@ def _give_notice(
     content = encode_content(Replaced(fresh.restore))
     sealed = seal(session, content, lifetime=LONGEST, entropy=entropy)
     vault.sessions.save(device.session, sealed.session)
-    age = entropy.take(1)[0] % AGES_AT_BIRTH
-    _post(stores, sealed.raw, None, age, now, entropy, sealed.token)
+    age = age_at_birth(entropy)
+    post(stores, sealed.raw, now, entropy, age=age, token=sealed.token)
     until = now.node + limits.REPLACED_LIFETIME
     _set_aside(vault, TwinRow(0, device.contact, device.session, device.link, sealed.id, until))
 

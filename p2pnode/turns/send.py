@@ -9,16 +9,13 @@ from p2pnode.protocol.content import Content, Fading, Text, encode_content
 from p2pnode.protocol.conversation import next_clock
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.session.ratchet import seal
-from p2pnode.store.records import ContactRow, DeviceRow, MessageRow, OutboxRow
-from p2pnode.turns import carry, keeping, note, views
+from p2pnode.store.records import ContactRow, DeviceRow, MessageRow
+from p2pnode.turns import keeping, note, views
 from p2pnode.turns.asks import Send
 from p2pnode.turns.effects import Decision, Effect, Push
 from p2pnode.turns.moment import Moment
+from p2pnode.turns.posting import age_at_birth, post
 from p2pnode.turns.stores import Stores
-
-AGES_AT_BIRTH = 7
-"""Authors start the age of an envelope at a random 0..6 hours, so that 0 does not say 'mine'."""
-
 
 DOUBTS = {
     "": ("{0} was to be paired anew, and was not", "Meet, and pair again: p2pnode pair"),
@@ -163,23 +160,18 @@ def seal_for(
     session = vault.sessions.load(device.session)
     sealed = seal(session, content, lifetime=lifetime, entropy=entropy)
     vault.sessions.save(device.session, sealed.session)
-    born, claimed = under or Under(now.node, entropy.take(1)[0] % AGES_AT_BIRTH)
-    due = carry.delays(stores, now, entropy)
-    row = vault.outbox.add(
-        OutboxRow(
-            envelope=sealed.id,
-            message=ref,
-            pairing=None,
-            device=device.id,
-            raw=sealed.raw,
-            lifetime=lifetime,
-            age=claimed,
-            born=born,
-            accepted=False,
-            first=due.first,
-            spread=due.spread,
-            token=sealed.token,
-        )
+    born, claimed = under or Under(now.node, age_at_birth(entropy))
+    row = post(
+        stores,
+        sealed.raw,
+        now,
+        entropy,
+        age=claimed,
+        lifetime=lifetime,
+        born=born,
+        message=ref,
+        device=device.id,
+        token=sealed.token,
     )
     age = claimed + max(0, now.node - born) // 3600
     return Push(device=device.id, row=row, envelope=sealed.id, age=age, raw=sealed.raw)

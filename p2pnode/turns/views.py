@@ -74,6 +74,14 @@ def event(row: EventRow, vault: Vault, *, hide: bool = True) -> schema.Event | N
     )
 
 
+def existing(vault: Vault, contact: ContactId) -> ContactRow:
+    """Return a contact that was there a moment ago. Raises UnknownContact when it is gone."""
+    row = vault.contacts.get(contact)
+    if row is None:
+        raise UnknownContact("this contact is gone", hint="See: p2pnode contacts list")
+    return row
+
+
 def find_contact(vault: Vault, text: str) -> ContactRow:
     """Return the contact called `text`, or with that account id. Raises UnknownContact."""
     row = vault.contacts.by_name(text)

@@ -6,19 +6,16 @@ import pytest
 from p2pnode import backup
 from p2pnode.config import Home
 from p2pnode.engine.entropy import OsEntropy
-from p2pnode.errors import PairingFailed, RemoteError, StoreCorrupt
+from p2pnode.errors import StoreCorrupt
 from p2pnode.home import create_home
-from p2pnode.ids import PairingId
 from p2pnode.protocol import limits
 from p2pnode.protocol.link.messages import Addresses
-from p2pnode.protocol.pairing import machine
-from p2pnode.protocol.pairing.agreement import new_code, new_half
 from p2pnode.store import keys, sealed_file
 from p2pnode.store.custody import Custody
 from p2pnode.store.keys import Cost
 from p2pnode.store.records import ContactRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import asks, pairing
+from p2pnode.turns import asks
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 from tests.correspondents import Correspondent, befriend, exchange
@@ -87,65 +84,6 @@ def test_more_transports_than_a_backup_takes_are_not_kept(people):
                 (device, f"old{n}", msgspec.msgpack.encode([b"a"])),
             )
     assert set(restored(ana, records(ana))) == {"bo", "cleo"}
-
-
-def test_keys_to_begin_anew_that_are_of_no_use_are_refused_at_pairing():
-    ana, eve = correspondent("ana"), correspondent("eve")
-    half = new_half(eve.own, eve.entropy)
-    reveal = msgspec.msgpack.decode(half.reveal)
-    kem = reveal.index(eve.entropy.kem_public(half.reset_kem_seed))
-    reveal[kem] = NOT_A_KEY
-    half = msgspec.structs.replace(half, reveal=msgspec.msgpack.encode(reveal))
-    code = new_code(half, eve.entropy, expires=10)
-    shows = machine.LinkPairing.show(code, half, eve.entropy)
-    joins = machine.LinkPairing.join(code, new_half(ana.own, ana.entropy), ana.entropy)
-    waiting = [(shows, one.raw) for one in joins.start() if isinstance(one, machine.SendPairing)]
-    while waiting:
-        side, raw = waiting.pop(0)
-        far = joins if side is shows else shows
-        said = side.receive_untrusted(raw)
-        waiting += [(far, one.raw) for one in said if isinstance(one, machine.SendPairing)]
-    agreed = next(one for one in joins.answer(True) if isinstance(one, machine.Keep)).agreed
-    assert agreed.their_reset_kem_public == NOT_A_KEY
-    with pytest.raises(RemoteError, match="bad-kem-key"):
-        pairing.check_reset_keys_untrusted(agreed, ana.entropy)
-    refused = ana.refused(asks.Keep(PairingId(bytes(16)), agreed, "eve", True, "words"))
-    assert isinstance(refused, PairingFailed)
-    assert ana.stores.vault.contacts.all() == []
-    ana.close()
-    eve.close()
-
-
-def test_a_contact_whose_keys_are_of_no_use_is_left_out_of_beginning_anew(people):
-    ana = people[0]
-    found = [
-        msgspec.structs.replace(
-            one,
-            generations=tuple(
-                msgspec.structs.replace(made, their_kem=NOT_A_KEY) for made in one.generations
-            ),
-        )
-        if isinstance(one, backup.Person) and one.name == "bo"
-        else one
-        for one in records(ana)
-    ]
-    contacts = restored(ana, found)
-    assert (contacts["bo"].state, contacts["bo"].doubt) == ("suspect", "")
-    assert contacts["cleo"].state == "active"
-
-
-def test_unblocking_one_whose_keys_are_of_no_use_stops_it(people):
-    ana = people[0]
-    contact = ana.contacts["bo"]
-    ana.do(asks.Block(contact, blocked=True))
-    with ana.stores.vault.transaction():  # as after a restore, in which the blocked are let be
-        [row] = ana.stores.vault.resets.of_contact(contact)
-        made = msgspec.structs.replace(row.keys, their_kem_public=NOT_A_KEY)
-        ana.stores.vault.resets.update(msgspec.structs.replace(row, keys=made))
-        [device] = ana.stores.vault.devices.of_contact(contact)
-        ana.stores.vault.sessions.remove(device.session)
-    ana.do(asks.Block(contact, blocked=False))
-    assert ana.stores.vault.contacts.get(contact).state == "suspect"
 
 
 def test_a_name_that_is_none_by_this_unicode_becomes_one(people):

@@ -234,11 +234,13 @@ def test_keys_of_low_order(low: bytes, which: str, liar: str) -> None:
     assert victim.said == [Failed("bad-dh-key")]
 
 
+@pytest.mark.parametrize("which", ["kem", "reset_kem"])
 @pytest.mark.parametrize("liar", ["joiner", "shower"])
-def test_a_kem_key_out_of_range(liar: str) -> None:
+def test_a_kem_key_out_of_range(which: str, liar: str) -> None:
     entropy = RealKemEntropy(11)
     honest = agreement.new_half(person("ana", entropy), entropy)
-    evil = changed(agreement.new_half(person("mallory", entropy), entropy), kem=b"\xff" * 1184)
+    half = agreement.new_half(person("mallory", entropy), entropy)
+    evil = changed(half, **{which: b"\xff" * 1184})
     joins, shows = (evil, honest) if liar == "joiner" else (honest, evil)
     code = Code(commitment(shows.reveal), entropy.take(16), 0)
     joiner, shower = play(entropy, code, joins, shows)

@@ -190,8 +190,9 @@ def test_keys_of_low_order(field: str) -> None:
     assert stage.ana_refuses(stage.from_bo[0]) == "bad-dh-key"
 
 
-def test_a_kem_key_out_of_range() -> None:
-    stage = Stage(12, kem=b"\xff" * 1184)
+@pytest.mark.parametrize("which", ["kem", "reset_kem"])
+def test_a_kem_key_out_of_range(which: str) -> None:
+    stage = Stage(12, **{which: b"\xff" * 1184})
     stage.entropy = RealKemEntropy(12)
     assert stage.ana_refuses(stage.from_bo[0]) == "bad-kem-key"
 

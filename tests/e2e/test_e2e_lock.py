@@ -49,6 +49,7 @@ def test_a_node_is_locked_while_it_runs(tmp_path):
             assert client.call(schema.GetStatus()).locked
             with pytest.raises(VaultLocked):
                 client.call(schema.GetHistory(contact="bo"))
+        # Not a proof for every allocator: docs/weaknesses.md says what it is worth.
         held = memory(ana)
         for canary in (key, key.hex().encode(), PASSPHRASE.encode()):
             assert canary not in held

@@ -152,3 +152,26 @@ async def test_a_node_that_has_no_room_for_others_runs_on(autojump_clock):
         await trio.sleep(600)  # some upkeep later
         assert (await a.call(schema.GetStatus())).custody.limit == 0
     ana.close()
+
+
+async def test_carriers_get_nothing_for_somebody_who_was_blocked_until_he_is_let_in(
+    three, autojump_clock
+):
+    net, ana, bo, cy = three
+    async with ana.on() as a, cy.on() as c:
+        async with bo.on() as b:
+            await acquainted(net, a, b, c)
+        waiting = await send(a, "cy", "before the block")  # nobody is here to carry it
+        await a.call(schema.BlockContact("cy"))
+        async with bo.on() as b:
+            after = await send(a, "bo", "goes all the same")
+            await reached(a, after)
+            await trio.sleep(3_600)
+            why = await a.call(schema.Why(id=waiting))
+            assert why.state == "queued"
+            assert "blocked" in why.summary
+            assert await history(c, "ana") == []
+            await a.call(schema.BlockContact("cy", blocked=False))
+            await trio.sleep(3_600)
+            assert [one.text for one in await history(c, "ana")] == ["before the block"]
+            assert (await reached(a, waiting)).state == "delivered"

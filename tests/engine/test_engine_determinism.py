@@ -35,6 +35,9 @@ class Recording:
     def kem_public(self, seed):
         return self.source.kem_public(seed)
 
+    def check_kem(self, public):
+        self.source.check_kem(public)
+
     def decapsulate(self, seed, ciphertext):
         return self.source.decapsulate(seed, ciphertext)
 

@@ -6,8 +6,10 @@ import pytest
 import trio
 
 from p2pnode import schema
-from p2pnode.errors import VaultLocked
-from p2pnode.spi.memory import MemoryNet
+from p2pnode.errors import ChannelClosed, VaultLocked
+from p2pnode.plugins import while_locked
+from p2pnode.spi.memory import MemoryCourier, MemoryNet, MemoryTransport
+from p2pnode.spi.transport import Address
 from tests.people import Person, history, pair, reached, send
 
 
@@ -156,3 +158,31 @@ async def test_a_new_pass_replaces_the_old_one(four, autojump_clock):
             await trio.sleep(60)
             links = (await a.call(schema.GetStatus())).links
             assert "carrier" not in [one.kind for one in links]
+
+
+class Afar(MemoryTransport):
+    """A medium on which nobody meets by chance."""
+
+    name = "afar"
+    near = False
+
+
+async def test_a_medium_on_which_nobody_meets_by_chance_rests_while_locked(four, autojump_clock):
+    net, ana, *_ = four
+    afar = Afar(net, net.transport("ana afar")._node)
+    stick = MemoryCourier({})
+    kept = while_locked([ana.transport, afar, stick])
+    assert kept[::2] == [ana.transport, stick]
+    [resting] = kept[1:2]
+    ana.transport, ana.couriers = kept[0], kept[1:]
+    async with ana.on_locked() as node:
+        assert (await node.call(schema.GetReady(timeout=1))).ready
+        status = await node.call(schema.GetStatus())
+        assert status.transports["memory"].state == "up"
+        told = status.transports["afar"]
+        assert (told.state, told.detail) == ("off", "needs the open vault")
+        with pytest.raises(ChannelClosed):
+            await resting.dial(Address(b"somebody"))
+        found = (await node.call(schema.Diagnose())).findings
+        [line] = [one for one in found if one.area == "afar"]
+        assert (line.result, line.fix) == ("skip", "p2pnode unlock")

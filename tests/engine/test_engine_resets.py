@@ -5,13 +5,13 @@ import pytest
 import trio
 
 from p2pnode import backup, schema
-from p2pnode.errors import UntrustedKey
+from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.protocol import envelope
 from p2pnode.protocol.session import reset
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
-from p2pnode.turns import asks
+from p2pnode.turns import asks, resets
 from p2pnode.turns.commit import commit
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
@@ -97,6 +97,25 @@ async def test_a_restored_device_is_told_and_writes_and_nothing_is_lost(two, aut
             later = await send(a, "bo", "later")
             await reached(a, later)
         new.close()
+
+
+async def test_a_contact_whose_reset_keys_are_useless_does_not_stop_a_restore(two, autojump_clock):
+    net, ana, bo = two
+    cy = Person(net, "cy")
+    async with ana.on() as a, bo.on() as b, cy.on() as c:
+        await pair(a, b)
+        await pair(a, c)
+    vault = ana.stores.vault
+    useless, *_ = vault.resets.of_contact(vault.contacts.by_name("bo").id)
+    keys = msgspec.structs.replace(useless.keys, their_dh_public=bytes(32))
+    with vault.transaction():
+        vault.resets.update(msgspec.structs.replace(useless, keys=keys))
+    new = restored(ana, saved(ana))
+    async with new.on() as n, cy.on():
+        assert (await reached(n, await send(n, "cy", "here again"))).state == "delivered"
+        assert {one.name for one in (await n.call(schema.ListContacts())).contacts} == {"bo", "cy"}
+    new.close()
+    cy.close()
 
 
 async def test_nothing_that_must_not_exist_twice_is_in_a_backup(two, autojump_clock):
@@ -275,6 +294,34 @@ async def test_a_disk_image_set_back_heals(two, links, autojump_clock):
             assert ("contact.suspect", "rollback") in await reasons(a)
 
 
+async def test_who_was_set_back_is_known_again_before_the_peers_are_looked_up(
+    two, monkeypatch, autojump_clock
+):
+    """The link ends when the reset begins, and the next one may stand before the candidates of
+    recognition are new: it must carry the reset all the same, for no other will come."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(b, await send(b, "ana", "one"))
+    old = set_back(bo.stores.vault)
+    for n in range(2):
+        async with ana.on(), bo.on() as b:
+            await reached(b, await send(b, "ana", f"later {n}"))
+    now = bo.stores
+    bo.stores = Stores(old, now.custody, now.carry)
+    now.vault.close()
+    async with bo.on() as b, ana.on() as a:
+        looked_up = b.engine.peers_changed
+
+        async def a_minute_later() -> None:
+            await trio.sleep(60)
+            await looked_up()
+
+        monkeypatch.setattr(b.engine, "peers_changed", a_minute_later)
+        with trio.fail_after(50):
+            await told(a, "restored")
+
+
 async def test_two_copies_of_one_image_are_a_clone(two, autojump_clock):
     net, ana, bo = two
     async with ana.on() as a:
@@ -357,3 +404,137 @@ async def test_a_repeated_reset_is_answered_again_and_changes_nothing(two, autoj
         assert (contact.state, contact.doubt) == ("active", "")
         assert len(await reasons(a)) == 1
     new.close()
+
+
+# Proposals under way -----------------------------------------------------------------------------
+
+WEEK = 7 * 86_400
+
+
+async def rule(node, name: str) -> tuple[int, int | None, int | None]:
+    """Return what is in force with a contact, what we proposed, and what the contact did."""
+    [found] = (await node.call(schema.GetRules(name))).rules
+    return found.seconds, found.proposed, found.offered
+
+
+async def kinds(node) -> list[str]:
+    """Return the kinds of all events about agreements, without their beginning."""
+    page = await node.call(schema.TakeEvents(consumer="kinds", after=0, limit=1000))
+    parts = [one.kind.partition("disappear.") for one in page.events]
+    return [kind for _, begins, kind in parts if begins]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+async def test_a_proposal_survives_that_the_other_is_restored(two, autojump_clock, seen):
+    """Whether it had come to the old device or not, the new one is asked."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            if seen:
+                await a.call(schema.Propose("bo", WEEK))
+                await trio.sleep(60)
+                assert await rule(b, "ana") == (0, None, WEEK)
+        await a.call(schema.Propose("bo", WEEK))
+        new = restored(bo, saved(bo))
+        async with new.on() as n:
+            await reached(n, await send(n, "ana", "from the new one"))
+            await trio.sleep(60)
+            assert await rule(n, "ana") == (0, None, WEEK)
+            await n.call(schema.AnswerProposal("ana", True))
+            await trio.sleep(60)
+            assert await rule(n, "ana") == await rule(a, "bo") == (WEEK, None, None)
+            assert await kinds(a) == ["agreed"]
+            assert await kinds(n) == ["proposed", "agreed"]
+        new.close()
+
+
+async def test_a_proposal_ends_for_both_when_its_author_is_restored(two, autojump_clock):
+    """A backup knows of no proposal: the answer would say yes to what nobody asks any more."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            await b.call(schema.Propose("ana", WEEK))
+            await trio.sleep(60)
+            assert await rule(a, "bo") == (0, None, WEEK)
+        new = restored(bo, saved(bo))
+        async with new.on() as n:
+            await reached(n, await send(n, "ana", "from the new one"))
+            assert await rule(n, "ana") == await rule(a, "bo") == (0, None, None)
+            assert await kinds(a) == ["proposed", "withdrawn"]
+            with pytest.raises(InvalidInput, match="nothing was proposed"):
+                await a.call(schema.AnswerProposal("bo", True))
+            await n.call(schema.Propose("ana", WEEK))
+            await trio.sleep(60)
+            await a.call(schema.AnswerProposal("bo", True))
+            await trio.sleep(60)
+            assert await rule(n, "ana") == await rule(a, "bo") == (WEEK, None, None)
+        new.close()
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_an_answer_lost_in_a_reset_is_asked_for_again(two, autojump_clock, accepted):
+    """bo's disk goes back to before the answer came; ana had sent it, and it will not come again.
+    What was accepted is in force on both sides after; what was declined is proposed anew."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            await b.call(schema.Propose("ana", WEEK))
+            await trio.sleep(60)
+        old = set_back(bo.stores.vault)
+        for n in range(2):
+            async with bo.on() as b:
+                await reached(b, await send(b, "ana", f"later {n}"))
+                if not n:
+                    await a.call(schema.AnswerProposal("bo", accepted))
+                    await trio.sleep(60)
+                    assert await rule(b, "ana") == (WEEK if accepted else 0, None, None)
+        now = bo.stores
+        bo.stores = Stores(old, now.custody, now.carry)
+        now.vault.close()
+        async with bo.on() as b:
+            assert await rule(b, "ana") == (0, WEEK, None)
+            await told(b, "set-back")
+            await told(a, "restored")
+            await reached(b, await send(b, "ana", "fresh"))
+            await trio.sleep(60)
+            if not accepted:
+                assert await rule(a, "bo") == (0, None, WEEK)
+                assert await kinds(a) == ["proposed", "proposed"]
+                await a.call(schema.AnswerProposal("bo", True))
+                await trio.sleep(60)
+            assert await rule(a, "bo") == await rule(b, "ana") == (WEEK, None, None)
+
+
+async def test_proposals_that_cross_a_crossing_of_resets_end_alike(two, autojump_clock):
+    """Both propose, both disks go back, both begin anew: the shorter waits for its answer."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+    async with ana.on() as a:
+        await a.call(schema.Propose("bo", WEEK))
+    async with bo.on() as b:
+        await b.call(schema.Propose("ana", 2 * WEEK))
+    for person in (ana, bo):
+        vault = person.stores.vault
+        [contact] = vault.contacts.all()
+        with vault.transaction():
+            resets.begin(
+                person.stores,
+                contact,
+                person.entropy.take(16),
+                Moment(0, virtual_wall()),
+                person.entropy,
+            )
+    async with ana.on() as a, bo.on() as b:
+        await reached(a, await send(a, "bo", "fresh"))
+        await reached(b, await send(b, "ana", "fresh too"))
+        await trio.sleep(120)
+        assert await rule(a, "bo") == (0, WEEK, None)
+        assert await rule(b, "ana") == (0, None, WEEK)
+        await b.call(schema.AnswerProposal("ana", True))
+        await trio.sleep(60)
+        assert await rule(a, "bo") == await rule(b, "ana") == (WEEK, None, None)

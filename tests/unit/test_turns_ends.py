@@ -415,3 +415,36 @@ def test_what_goes_all_the_time_rewrites_the_file_once_an_hour(people):
             rewritten += ana.stores.vault.meta.get(keeping.REWRITTEN) != before
     assert ana.texts("bo") == []
     assert rewritten in (6, 7)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_large_vault_is_rewritten_when_nobody_writes_or_after_two_days(
+    people, monkeypatch, quiet
+):
+    ana, _ = people
+    monkeypatch.setattr(keeping, "SMALL", 0)
+    ana.do(asks.SetRetention(ana.contacts["bo"], 3_600))
+    ana.write("bo", "x")
+    ana.now += 3_700
+    ana.collect()
+    keeping.scrub(ana.stores, ana.moment())
+    first = rewritten = ana.now
+    for _ in range(5 * 24 * 6):  # what is written goes an hour later, for five days
+        ana.now += 600
+        by_day = (ana.now - first) % DAY < DAY // 2
+        if by_day or not quiet:
+            ana.write("bo", "x")
+        ana.effects.clear()
+        ana.collect()
+        if Scrub() not in ana.effects:
+            continue
+        before = ana.stores.vault.meta.get(keeping.REWRITTEN)
+        keeping.scrub(ana.stores, ana.moment())
+        if ana.stores.vault.meta.get(keeping.REWRITTEN) != before:
+            waited, rewritten = ana.now - rewritten, ana.now
+            if quiet:
+                assert DAY <= waited < 1.6 * DAY
+                assert not by_day or (ana.now - first) % DAY == 0
+            else:
+                assert waited == 2 * DAY
+    assert rewritten > first + 3 * DAY

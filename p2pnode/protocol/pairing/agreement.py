@@ -120,6 +120,16 @@ def check_reveal_untrusted(half: Half, raw: bytes) -> Peer:
     return Peer(raw, reveal, certificate)
 
 
+def encapsulate_untrusted(peer: Peer, entropy: Entropy) -> tuple[bytes, bytes]:
+    """Return a secret and its ciphertext for the other side's ephemeral KEM key.
+
+    Raises RemoteError bad-kem-key, also for a reset key nobody could use: it would be found out
+    by a restore, years later, when nothing can be asked for any more.
+    """
+    entropy.check_kem(peer.reveal.reset_kem)
+    return entropy.encapsulate(peer.reveal.kem)
+
+
 def exchange(half: Half, peer: Peer, *, alice: bool) -> bytes:
     """Return ee ‖ es ‖ se, 96 bytes: the first letter is alice's key, the second bob's.
 

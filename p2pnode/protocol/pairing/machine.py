@@ -31,6 +31,7 @@ from p2pnode.protocol.pairing.agreement import (
     agreed,
     check_reveal_untrusted,
     derive,
+    encapsulate_untrusted,
     exchange,
 )
 from p2pnode.protocol.pairing.code import Code, commitment
@@ -248,7 +249,7 @@ class LinkPairing:
         if not primitives.same(commitment(message.reveal), self._code.commitment):
             raise RemoteError("wrong-commitment")
         peer = self._meet_untrusted(message.reveal, shown=message, joined=None)
-        self._kem_secret, self._ciphertext = self._entropy.encapsulate(peer.reveal.kem)
+        self._kem_secret, self._ciphertext = encapsulate_untrusted(peer, self._entropy)
         self._phase = _Phase.OPENED
         return [self._send(Opened(self._half.reveal, self._nonce, self._ciphertext))]
 
@@ -257,7 +258,7 @@ class LinkPairing:
             raise RemoteError("wrong-commitment")
         peer = self._meet_untrusted(message.reveal, shown=None, joined=message)
         theirs = self._entropy.decapsulate(self._half.kem_seed, message.ciphertext)
-        mine, ciphertext = self._entropy.encapsulate(peer.reveal.kem)
+        mine, ciphertext = encapsulate_untrusted(peer, self._entropy)
         self._agree(peer, (theirs, mine), (message.ciphertext, ciphertext))
         self._phase = _Phase.OPENED
         return [self._send(Sealed(ciphertext, self._proof(joiner=False)))]

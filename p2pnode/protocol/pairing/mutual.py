@@ -23,6 +23,7 @@ from p2pnode.protocol.pairing.agreement import (
     agreed,
     check_reveal_untrusted,
     derive,
+    encapsulate_untrusted,
     exchange,
 )
 from p2pnode.protocol.pairing.code import Code, commitment
@@ -131,7 +132,7 @@ def _reveal_untrusted(
         return mutual, [], None
     peer = check_reveal_untrusted(mutual.half, reveal)
     shared = exchange(mutual.half, peer, alice=mutual.alice)
-    kem_secret, ciphertext = entropy.encapsulate(peer.reveal.kem)
+    kem_secret, ciphertext = encapsulate_untrusted(peer, entropy)
     proof = _proof(mutual, peer, shared + kem_secret, ciphertext, alice=mutual.alice)
     second = wire.encode(Second(ciphertext, proof))
     early = mutual.early

@@ -155,6 +155,10 @@ class BleTransport(Transport):
         """Do nothing: Bluetooth keeps nothing of a lane."""
         await trio.lowlevel.checkpoint()
 
+    async def close(self, lane: Lane) -> None:
+        """Do nothing: Bluetooth keeps nothing of a lane."""
+        await trio.lowlevel.checkpoint()
+
     async def revoke(self, lane: Lane) -> None:
         """Do nothing: Bluetooth keeps nothing of a lane."""
         await trio.lowlevel.checkpoint()

@@ -299,6 +299,10 @@ class LanTransport(Transport):
         await trio.lowlevel.checkpoint()
         self._lanes.add(lane)
 
+    async def close(self, lane: Lane) -> None:
+        """Tell no addresses for this lane until it is opened again."""
+        await self.revoke(lane)
+
     async def revoke(self, lane: Lane) -> None:
         """Tell no more addresses for this lane."""
         await trio.lowlevel.checkpoint()

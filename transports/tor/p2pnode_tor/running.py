@@ -1,6 +1,6 @@
 """What stands while the transport runs: a tor, kept alive, and the onion services it publishes."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from weakref import WeakSet
 
@@ -12,7 +12,7 @@ from p2pnode_tor.channel import TorChannel
 from p2pnode_tor.control import CommandFailed, ControlLost, ControlRefused
 from p2pnode_tor.health import Health
 from p2pnode_tor.keys import OnionKey, new_secret
-from p2pnode_tor.lanes import Lanes
+from p2pnode_tor.lanes import Held, Lanes
 from p2pnode_tor.onions import Onion
 from p2pnode_tor.places import Places
 from p2pnode_tor.process import TorFailed
@@ -32,7 +32,7 @@ STEADY = 60.0
 class Running:
     """One run. program: the path of our own tor, None where the system's is used.
 
-    wanted: the lanes that are open, as they change.
+    wanted: the lanes there are, and whether each is open, as they change.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Running:
         settings: TorSettings,
         places: Places,
         program: str | None,
-        wanted: Collection[Lane],
+        wanted: Mapping[Lane, bool],
     ) -> None:
         self.session: Session | None = None
         self._health = Health()
@@ -120,23 +120,27 @@ class Running:
     # Lanes --------------------------------------------------------------------------------------
 
     async def adopt(self) -> None:
-        """Serve the lanes that are open; forget what is kept for others."""
+        """Serve the lanes that are open and hold the closed; forget what is kept for others."""
         async with self._changing:
             await self.lanes.forget_others(self._host, self._wanted)
         for lane in list(self._wanted):
-            await self.serve(lane)
+            if self._wanted.get(lane):
+                await self.serve(lane)
+                continue
+            async with self._changing:
+                if lane in self._wanted:
+                    await self.lanes.hold(self._host, lane)
 
     async def serve(self, lane: Lane) -> Onion | None:
         """Let a lane's contact in; None when there is no room, no time, or no wish any more."""
         async with self._changing:
-            if lane not in self._wanted:
+            if not self._wanted.get(lane):
                 return None
-            known = lane in self.lanes.held
             held = await self.lanes.hold(self._host, lane)
             if held is None or self._nursery is None:
                 return None
             onion = self.onions.get(held.key.service)
-            if known and onion is not None:
+            if onion is not None and lane in onion.clients:
                 return onion
             if onion is None:
                 onion = Onion(held.key, shared=held.shared)
@@ -179,16 +183,24 @@ class Running:
                 await self._publish(meeting)
                 await self._cut(meeting)
                 return
-            held = await self.lanes.drop(self._host, lane)
-            onion = self.onions.get(held.key.service) if held is not None else None
-            if onion is None:
-                return
-            onion.clients.pop(lane, None)
-            if not onion.clients:
-                onion.close()
-                del self.onions[onion.key.service]
-            await self._publish(onion)
-            await self._cut(onion)
+            await self._shut(lane, await self.lanes.drop(self._host, lane))
+
+    async def close(self, lane: Lane) -> None:
+        """Let a lane's contact in no more, until it is served again; keep the keys."""
+        async with self._changing:
+            if not self._wanted.get(lane):
+                await self._shut(lane, self.lanes.held.get(lane))
+
+    async def _shut(self, lane: Lane, held: Held | None) -> None:
+        """Withdraw the service of these keys, or from the shared one this lane's client."""
+        onion = self.onions.get(held.key.service) if held is not None else None
+        if onion is None or onion.clients.pop(lane, None) is None:
+            return
+        if not onion.clients:
+            onion.close()
+            del self.onions[onion.key.service]
+        await self._publish(onion)
+        await self._cut(onion)
 
     async def _publish(self, onion: Onion) -> None:
         """Tell tor how a service is now. A tor that is gone is told when it is back."""

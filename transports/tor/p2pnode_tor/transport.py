@@ -30,6 +30,7 @@ class TorTransport(Transport):
     name = "tor"
     settings_type = TorSettings
     codes = True
+    near = False
     private: ClassVar = {
         "lane-": "keys of the onion service that a contact reaches this node by",
         SHARED: "key of the onion service that further contacts share",
@@ -38,7 +39,7 @@ class TorTransport(Transport):
     def __init__(self, settings: TorSettings) -> None:
         super().__init__(settings)
         self._wanted = settings
-        self._lanes: dict[Lane, None] = {}  # a set that keeps its order
+        self._lanes: dict[Lane, bool] = {}  # whether each is open, oldest first
         self._running: Running | None = None
 
     async def run(
@@ -51,7 +52,7 @@ class TorTransport(Transport):
             wanted = self._wanted
             places = own_places(wanted.data_directory, host) if program else nullcontext(NOWHERE)
             with places as where:
-                running = Running(host, wanted, where, program, self._lanes.keys())
+                running = Running(host, wanted, where, program, self._lanes)
                 async with running.begun():
                     self._running = running
                     await running.adopt()
@@ -103,14 +104,14 @@ class TorTransport(Transport):
         """Return the lane's onion service with the one key to it."""
         await trio.lowlevel.checkpoint()
         held = self._running.lanes.held.get(lane) if self._running is not None else None
-        if held is None:
+        if held is None or not self._lanes.get(lane):
             return []
         return [encode(OnionAddress(OnionPublic(held.key.public), PORT, held.client))]
 
     async def open(self, lane: Lane) -> None:
         """Publish an onion service for a lane; while Tor is up, returns when it can be found."""
         await trio.lowlevel.checkpoint()
-        self._lanes[lane] = None
+        self._lanes[lane] = True
         running = self._running
         if running is None:
             return
@@ -127,6 +128,13 @@ class TorTransport(Transport):
             return b""
         onion = await running.meet(lane)
         return onion_bytes(onion.key.public) if onion is not None else b""
+
+    async def close(self, lane: Lane) -> None:
+        """Withdraw a lane's onion service, or its key to the shared one, and keep both."""
+        await trio.lowlevel.checkpoint()
+        self._lanes[lane] = False
+        if self._running is not None:
+            await self._running.close(lane)
 
     async def revoke(self, lane: Lane) -> None:
         """Withdraw a lane's onion service, or its key to the shared one, and forget both.

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -51,27 +52,49 @@ def test_a_removed_contact_reaches_nobody(private_network):
             daemon.start()
         pair_from_afar(ana, bo)
         delivered(ana, ana.write("bo", ["while we are friends"]))
-        with bo.tor() as his:
-            his.ask("SETEVENTS STREAM")
-            ana.cli("contacts", "remove", "bo", "--yes")
-            while ana.checks()["onions"]["detail"] != "none wanted":
-                pass  # each look is a process of its own
-            before = ana.lines("status")[0]["rejected"]
-            tried: set[str] = set()
-            in_vain = 0
-            for told in his.events():  # he has the addresses still, and dials
-                _, _, stream, state, _, target, *_ = told[0].split()
-                if state == "NEW" and ".onion:" in target:
-                    tried.add(stream)
-                if stream in tried:
-                    assert state != "SUCCEEDED"
-                    if state == "CLOSED":
-                        in_vain += 1
-                if in_vain == 2:
-                    break
-        status = ana.lines("status")[0]
-        assert status["rejected"] == before
-        assert status["links"] == []
+        knocks_in_vain(ana, bo, "remove", "bo", "--yes")
+
+
+def test_a_blocked_contact_reaches_nobody_until_he_is_let_in_again(private_network):
+    """By the very address he had, also when the node that blocked him has restarted meanwhile."""
+    with daemons(private_network, "ana", "bo") as (ana, bo):
+        for daemon in (ana, bo):
+            daemon.start()
+        pair_from_afar(ana, bo)
+        delivered(ana, ana.write("bo", ["while we are friends"]))
+        knocks_in_vain(ana, bo, "block", "bo")
+        waiting = bo.write("ana", ["hello?"])
+        ana.end()
+        ana.start()
+        assert ana.checks()["onions"]["detail"] == "none wanted"
+        ana.cli("contacts", "unblock", "bo")
+        delivered(bo, waiting)
+        delivered(ana, ana.write("bo", ["friends again"]))
+
+
+def knocks_in_vain(ana: TorDaemon, bo: TorDaemon, *ends: str) -> None:
+    """End a friendship with a verb of `contacts`; see that what bo's node tries leads nowhere."""
+    with bo.tor() as his:
+        his.ask("SETEVENTS STREAM")
+        ana.cli("contacts", *ends)
+        while ana.checks()["onions"]["detail"] != "none wanted":
+            pass  # each look is a process of its own
+        before = ana.lines("status")[0]["rejected"]
+        tried: set[str] = set()
+        in_vain = 0
+        for told in his.events():  # he has the addresses still, and dials
+            _, _, stream, state, _, target, *_ = told[0].split()
+            if state == "NEW" and ".onion:" in target:
+                tried.add(stream)
+            if stream in tried:
+                assert state != "SUCCEEDED"
+                if state == "CLOSED":
+                    in_vain += 1
+            if in_vain == 2:
+                break
+    status = ana.lines("status")[0]
+    assert status["rejected"] == before
+    assert status["links"] == []
 
 
 # How it is, and what would mend it ----------------------------------------------------------------
@@ -145,6 +168,39 @@ def test_status_tells_how_far_tor_is(ana):
         assert re.fullmatch(r"\d+ % connected", told["detail"])
         assert "bridges" in told["fix"]
         ana.end()
+
+
+def test_no_tor_runs_while_the_vault_is_locked(tmp_path):
+    """It would serve no onion and know no address, and tell a guard that somebody is there."""
+    if shutil.which("tor") is None:
+        pytest.skip("not installed: tor (apt install tor)")
+    locked = TorDaemon(tmp_path, "locked", passphrase="of the one with tor")
+    with homes(locked):
+        locked.home.config.write_text(f'{TABLE}options = ["DisableNetwork 1"]\n')
+        locked.start(locked=True)
+        assert locked.state() == ("off", "needs the open vault")
+        [told] = locked.checks().values()
+        assert (told["result"], told["fix"]) == ("skip", "p2pnode unlock")
+        assert not (locked.home.transports / "tor").exists()
+        locked.home.config.write_text(f'{TABLE}options = ["DisableNetwork 1", "SafeLogging 1"]\n')
+        locked.cli("config", "reload")
+        assert locked.state() == ("off", "needs the open vault")
+        locked.cli("unlock", *locked.secret)
+        while locked.state() != ("degraded", "no network: switched off in tor"):
+            pass  # each look is a process of its own
+        assert programs_of(locked) == ["tor"]
+        locked.cli("lock")
+        assert locked.state() == ("off", "needs the open vault")
+        assert programs_of(locked) == []
+        locked.end()
+
+
+def programs_of(daemon: TorDaemon) -> list[str]:
+    """Return the names of the programs a daemon has started and that still run."""
+    assert daemon.process is not None
+    tasks = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
+    children = [child for task in tasks for child in task.read_text().split()]
+    return [Path(f"/proc/{child}/comm").read_text().strip() for child in children]
 
 
 def test_settings_tor_refuses_are_named(ana):
