@@ -7,7 +7,7 @@ and begins anew with everybody.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -24,6 +24,7 @@ from p2pnode.errors import (
     RemoteError,
     StoreCorrupt,
     StoreError,
+    StoreFull,
     WrongPassphrase,
 )
 from p2pnode.home import make_home
@@ -34,7 +35,7 @@ from p2pnode.protocol.delivery import State
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.identity import Account, Own
 from p2pnode.protocol.link.keys import LinkKey
-from p2pnode.protocol.names import petname
+from p2pnode.protocol.names import petname, suggested_untrusted
 from p2pnode.protocol.session import reset
 from p2pnode.protocol.session.reset import RESTORE_ID, ResetKeys
 from p2pnode.store import files, keys, sealed_file
@@ -51,6 +52,7 @@ from p2pnode.store.records import (
 from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns import asks, resets
 from p2pnode.turns.moment import Moment
+from p2pnode.turns.pairing import free_name
 from p2pnode.turns.stores import Stores
 
 PAGE = 500
@@ -182,9 +184,23 @@ def create(
         newest = vault.resets.newest()
         count = [0, 0]
         settings = _settings(home)
-        pieces = (wire.encode(one) for one in _counted(records(vault, settings, history), count))
+        pieces = map(_readable, _counted(records(vault, settings, history), count))
         size = sealed_file.write(path, phrase, pieces, cost=cost)
     return Made(count[0], count[1], size, newest)
+
+
+def _readable(record: Record) -> bytes:
+    """Return a record's bytes, which `restore` can read: that is to fail now, not when all that is
+    left is the backup."""
+    raw = wire.encode(record)
+    try:
+        _decoded_untrusted(raw)
+    except StoreCorrupt as error:
+        kind = type(record).__name__.lower()
+        raise StoreCorrupt(
+            "no backup was made: it could not be restored", why=f"{kind}: {error.why}"
+        ) from None
+    return raw
 
 
 def _settings(home: Home) -> str:
@@ -215,7 +231,8 @@ async def serve(home: Home, request: schema.CreateBackup, ask: Ask) -> schema.Ba
     except WrongPassphrase:
         await trio.sleep(WRONG_PAUSE)
         raise
-    await ask(asks.BackedUp(made.newest))
+    with suppress(StoreFull):  # it is made; without room nobody can note when
+        await ask(asks.BackedUp(made.newest))
     return shown(made, place, phrase)
 
 
@@ -293,7 +310,7 @@ def _person(vault: Vault, contact: ContactRow) -> Person | None:
             )
             for row in known
         ),
-        addresses=tuple((name, tuple(found)) for name, found in told),
+        addresses=tuple((name, tuple(found)) for name, found in told[-limits.MAX_TRANSPORTS :]),
     )
 
 
@@ -375,7 +392,7 @@ def filled(
     if not isinstance(first, Owner):
         raise StoreCorrupt("the backup cannot be read", why="it does not say whose it is")
     account = Account(first.seed, AccountId(primitives.sign_public(first.seed)))
-    own = Own(account, identity.new_device(account, entropy), petname(first.name))
+    own = Own(account, identity.new_device(account, entropy), _name(first.name))
     initialise(vault, own, entropy.take(32))
     known: dict[bytes, ContactId] = {}
     messages = 0
@@ -407,6 +424,14 @@ def filled(
     return Restored(own, len(known), messages, first.made, settings=False)
 
 
+def _name(kept: str) -> str:
+    """Return a name that was valid where the backup was made; Unicode may be an older one here."""
+    try:
+        return petname(kept)
+    except InvalidInput:
+        return suggested_untrusted(kept)
+
+
 def _add_person(vault: Vault, person: Person, entropy: Entropy) -> ContactId:
     certificate = identity.check_certificate_untrusted(person.certificate)
     if certificate.account != person.account:
@@ -416,7 +441,7 @@ def _add_person(vault: Vault, person: Person, entropy: Entropy) -> ContactId:
         ContactRow(
             id=contact,
             account=AccountId(person.account),
-            name=petname(person.name),
+            name=free_name(vault, _name(person.name)),
             hint=person.hint,
             state=person.state,
             verified=person.verified,

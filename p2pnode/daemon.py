@@ -1,12 +1,11 @@
 """The process around a node: lock, signals, logging, API."""
 
 import ctypes
-import fcntl
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
 
 import trio
 
@@ -17,8 +16,9 @@ from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.erasable import Erasable
-from p2pnode.errors import ConfigError, Denied, HomeInUse, LocalError, StoreError, WrongPassphrase
+from p2pnode.errors import ConfigError, Denied, LocalError, WrongPassphrase
 from p2pnode.gate import Gate
+from p2pnode.home import home_lock
 from p2pnode.locked import open_locked
 from p2pnode.logs import EventLog, Plain, Private, log_to_stderr, traced
 from p2pnode.node import open_node
@@ -62,19 +62,26 @@ def run(
     with home_lock(home), closing(notifier):
         log.info("starting", version=Plain(__version__))
         failure: LocalError | None = None
-        over = erasure.is_due(home, erasure.kept_time(home, wall_time()))
-        if not over:
+        over = _erased_now(home)
+        if over is None:
             try:
                 settings = Settings(home, config, journal)
                 over = trio.run(_serve, home, settings, secret, talk, notifier, else_locked)
             except* LocalError as group:
                 failure = _first(group)
-        if failure is not None:  # raised up there it would come in a group again
+                over = _erased_now(home)  # who was told that all goes is not to find it there
+        if over is None and failure is not None:  # raised up there it would come in a group again
             log.fault("ended", reason=failure.code)
             raise failure
-        if over:
-            talk(erasure.last_word(home, erasure.carry_out(home)))
+        if over is not None:
+            talk(erasure.last_word(home, erasure.carry_out(home, over)))
         log.info("stopped")
+
+
+def _erased_now(home: Home) -> erasure.Intent | None:
+    """Return the plan to erase a home whose node does not run, when it is time for it."""
+    due = erasure.is_due(home, erasure.kept_time(home, wall_time()))
+    return erasure.intent(home) if due else None
 
 
 async def _serve(
@@ -84,8 +91,8 @@ async def _serve(
     talk: Talk,
     notifier: Notifier,
     else_locked: bool,
-) -> bool:
-    """Serve until told to stop; return whether the home is to be erased now."""
+) -> erasure.Intent | None:
+    """Serve until told to stop; return the plan when the home is to be erased now."""
     stopping = trio.Event()
     gate = Gate(home)
     service = Erasable(gate, home)
@@ -239,29 +246,6 @@ def check_owner(home: Home) -> None:
             why="they could put other files in the place of yours",
             hint=f"Close it: chmod 700 {home.root}",
         )
-
-
-@contextmanager
-def home_lock(home: Home) -> Iterator[None]:
-    """Hold a home's lock. Raises HomeInUse when another process does, Denied, StoreError."""
-    try:
-        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError:
-        raise Denied(f"{home.root} is not writable for this user") from None
-    except OSError as error:
-        raise StoreError(f"{home.lock} cannot be made", why=error.strerror or "") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HomeInUse(
-                "another daemon runs in this home",
-                why=str(home.root),
-                hint="Talk to it: p2pnode status. Or name another place: --home DIR",
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:

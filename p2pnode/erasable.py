@@ -9,7 +9,8 @@ import trio
 from p2pnode import erasure
 from p2pnode.config import Home
 from p2pnode.engine.clock import Clock
-from p2pnode.errors import LocalError
+from p2pnode.errors import LocalError, StoreError
+from p2pnode.logs import EventLog
 from p2pnode.schema import (
     Answer,
     CancelErasures,
@@ -22,6 +23,8 @@ from p2pnode.schema import (
     Status,
 )
 
+log = EventLog("daemon")
+
 LOOK_EVERY = 30.0
 """Seconds between two looks whether the home is to be erased."""
 
@@ -29,15 +32,17 @@ LOOK_EVERY = 30.0
 class Erasable(Service):
     """What the API talks to: the gate, and the plan to erase the home.
 
-    clock: of the node that stands, or stood last. over: the home is to be erased now.
+    clock: of the node that stands, or stood last. over: the plan by which the home is to be erased
+    now.
     """
 
     def __init__(self, service: Service, home: Home) -> None:
         self.clock: Clock | None = None
-        self.over = False
+        self.over: erasure.Intent | None = None
         self._service = service
         self._home = home
         self._asked = trio.Event()
+        self._at_once: erasure.Intent | None = None
 
     async def call(self, request: Request) -> Answer:
         """Carry out a request. Raises LocalError."""
@@ -60,16 +65,28 @@ class Erasable(Service):
         """End the daemon when its home is to be erased, which is done when all of it is closed."""
         while True:
             self._asked = trio.Event()
-            if self.clock is not None and erasure.is_due(self._home, self.clock.now().node):
-                self.over = True
+            self.over = self._due()
+            if self.over is not None:
                 stopping.set()
                 return
             with trio.move_on_after(LOOK_EVERY):
                 await self._asked.wait()
 
+    def _due(self) -> erasure.Intent | None:
+        if self._at_once is not None or self.clock is None:
+            return self._at_once
+        try:
+            due = erasure.is_due(self._home, self.clock.now().node)
+            return erasure.intent(self._home) if due else None
+        except StoreError as error:  # too many open files, say: no reason to end; it looks again
+            log.warning("erasure.unread", reason=error.code)
+            return None
+
     def _plan(self, request: Erase, clock: Clock) -> Erasures:
         after = 0 if request.now else erasure.GRACE
-        erasure.plan(self._home, clock.now().node, after=after, settings=request.settings)
+        now = clock.now().node
+        planned = erasure.plan(self._home, now, after=after, settings=request.settings)
+        self._at_once = planned if request.now else None
         self._asked.set()
         return Erasures(erasing=self._planned())
 

@@ -36,7 +36,9 @@ def intent(home: Home) -> Intent | None:
         return msgspec.json.decode(home.erasure.read_bytes(), type=Intent)
     except (FileNotFoundError, PermissionError):
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise StoreError(f"{home.erasure} cannot be read", why=error.strerror or "") from None
+    except msgspec.MsgspecError as error:
         raise StoreError(
             f"{home.erasure.name} cannot be read",
             why=str(error),
@@ -44,9 +46,16 @@ def intent(home: Home) -> Intent | None:
         ) from None
 
 
-def plan(home: Home, now: int, *, after: int, settings: bool) -> None:
-    """Plan to erase a home. now: node time. Raises StoreFull, StoreError."""
-    _keep(home, Intent(now + after, settings))
+def plan(home: Home, now: int, *, after: int, settings: bool) -> Intent:
+    """Plan to erase a home. now: node time. Raises StoreError, and StoreFull where there is a while
+    to make room: what is to be done at once needs no plan, for which a full disk has no room."""
+    planned = Intent(now + after if after else 0, settings)  # at once: whatever clocks say
+    try:
+        _keep(home, planned)
+    except StoreFull:
+        if after:
+            raise
+    return planned
 
 
 def cancel(home: Home) -> bool:
@@ -86,18 +95,22 @@ def kept_time(home: Home, wall: int) -> int:
     return 0 if kept is None else kept[0] + missed(kept[1], wall)
 
 
-def carry_out(home: Home) -> list[str]:
+def carry_out(home: Home, planned: Intent | None = None) -> list[str]:
     """Erase a home whose lock is held; return the names of files there that are not ours.
 
-    Raises StoreError when something cannot be deleted; again goes on.
+    planned: counts more than what is kept, for the disk may have had no room for it. Raises
+    StoreError when something cannot be deleted; again goes on.
     """
-    planned = intent(home) or Intent(0)
+    planned = planned or intent(home) or Intent(0)
     with contextlib.suppress(StoreFull):  # then that there is no key tells it
         _keep(home, msgspec.structs.replace(planned, begun=True))
     try:
         for path in (home.vault_key, *_drafts(home.vault_key)):
             _shred(path)
         files.sync_folder(home.root)
+        if intent(home) is None:
+            with contextlib.suppress(StoreFull):  # it did not fit; it may fit in the key's place
+                _keep(home, msgspec.structs.replace(planned, begun=True))
         for path in (home.carry_pass, *_drafts(home.carry_pass)):
             _shred(path)
         for store in (home.vault, home.custody):

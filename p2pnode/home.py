@@ -1,15 +1,17 @@
 """A node's home: how it is made, what shows of it, and how much room its disk has."""
 
+import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from p2pnode import schema
 from p2pnode.config import Home
 from p2pnode.engine.entropy import OsEntropy
-from p2pnode.errors import Denied, InvalidInput, StoreError
+from p2pnode.errors import Denied, HomeInUse, InvalidInput, StoreError
 from p2pnode.ids import id_text
 from p2pnode.protocol import identity
 from p2pnode.protocol.fingerprint import fingerprint, grouped, words
@@ -59,17 +61,39 @@ def make_home(
     """Make a home out of new stores that `fill` has filled; all of it or nothing.
 
     Without passphrase and key file the vault's key lies beside it in the clear. Raises
-    InvalidInput (the home has an identity), StoreError, Denied, and what `fill` raises.
+    InvalidInput (the home has an identity, or is being erased), HomeInUse (somebody else makes one
+    there), StoreError, Denied, and what `fill` raises.
     """
+    _refuse_existing(home)
+    try:
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise Denied("the home cannot be made", why=str(error)) from None
+    except OSError as error:
+        raise StoreError("the home cannot be made", why=str(error)) from None
+    with home_lock(home):
+        _refuse_existing(home)  # made by another process since
+        return _make_home(home, fill, passphrase, key_file, cost)
+
+
+def _refuse_existing(home: Home) -> None:
     if home.exists:
         raise InvalidInput(
             "there is an identity here already",
             why=str(home.root),
             hint="Use it: p2pnode run, or name another place: --home",
         )
+    if home.erasure.exists():  # it would take the new identity with it
+        raise InvalidInput(
+            "what was here is still to be erased", why=str(home.root), hint="First: p2pnode erase"
+        )
+
+
+def _make_home(
+    home: Home, fill: Fill, passphrase: bytes | None, key_file: Path | None, cost: keys.Cost
+) -> Own:
     making = home.root / f".init-{secrets.token_hex(4)}"
     try:
-        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         making.mkdir(mode=0o700)
     except PermissionError as error:
         raise Denied("the home cannot be made", why=str(error)) from None
@@ -78,6 +102,10 @@ def make_home(
     fresh = Home(making)
     try:
         own = _write_home(fresh, fill, passphrase, key_file, cost)
+        for store in (home.vault, home.custody):  # the log of one that was here would be played in
+            for log in ("-wal", "-shm"):
+                store.with_name(store.name + log).unlink(missing_ok=True)
+        files.sync_folder(home.root)
         # The key comes last: only with it does the home count as made.
         for old, new in (
             (fresh.vault, home.vault),
@@ -116,6 +144,29 @@ def shown_identity(own: Own) -> schema.Identity:
         fingerprint=grouped(print_),
         words=words(print_),
     )
+
+
+@contextmanager
+def home_lock(home: Home) -> Iterator[None]:
+    """Hold a home's lock. Raises HomeInUse when another process does, Denied, StoreError."""
+    try:
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        raise Denied(f"{home.root} is not writable for this user") from None
+    except OSError as error:
+        raise StoreError(f"{home.lock} cannot be made", why=error.strerror or "") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HomeInUse(
+                "another daemon runs in this home",
+                why=str(home.root),
+                hint="Talk to it: p2pnode status. Or name another place: --home DIR",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 RESERVED = 16 * MEGABYTE

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor
     r"|\x9b[0-?]*[ -/]*[@-~]?"  # the same with its one-byte introducer
-    r"|[\x1b\x9d\x90\x98\x9e\x9f][\]PX^_]?[^\x07\x1b\x9c\n]{0,4096}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
+    # OSC, DCS: it ends where another begins, else a text full of beginnings takes seconds to search
+    r"|[\x1b\x9d\x90\x98\x9e\x9f][\]PX^_]?[^\x07\x1b\x90\x98\x9c-\x9f\n]{0,4096}+(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]?"
 )
 _JOINERS = "\u200c\u200d"

@@ -598,8 +598,8 @@ class Event(Answer, frozen=True):
     message.received, message.state and message.redacted carry `message`; the others carry
     `contact`. reason: of contact.changed, restored (the contact begins anew, from a backup or an
     old disk image), reset-answered (it has taken our own new beginning), set-back (our own store
-    was found to be an old one); of contact.suspect, restored-twice, clone, rollback, replaced (see
-    `Contact.doubt`); else empty.
+    was found to be an old one), known-already (a mutual scan with it ended); of contact.suspect,
+    restored-twice, clone, rollback, replaced (see `Contact.doubt`); else empty.
     """
 
     cursor: int

@@ -61,7 +61,8 @@ class Conversation:
                     await self._http.answer(refusal.status, refusal.body)
                 self.state = "idle"
         except Refusal as refusal:
-            await self._http.answer(refusal.status, refusal.body)
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._http.answer(refusal.status, refusal.body)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
 

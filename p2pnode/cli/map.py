@@ -1,5 +1,6 @@
 """`map`: whom this node met, over what and when, as this node alone saw it."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,9 @@ def command(terminal: Terminal, drawing: Path | None) -> None:
         from p2pnode.cli.drawing import svg
 
         try:
-            drawing.write_text(svg(found, now), encoding="utf-8")
+            handle = os.open(drawing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(handle, "w", encoding="utf-8") as file:  # it names contacts
+                file.write(svg(found, now))
         except OSError as error:
             raise Denied(f"{drawing} cannot be written", why=error.strerror or "") from None
     if terminal.json:

@@ -14,6 +14,10 @@ NOTICES = {
     ),
     "reset-answered": "{0} has heard that you begin anew; all is as before.",
     "set-back": "your own node was set back to an old state; it begins anew with {0}.",
+    "known-already": (
+        "whom you scanned is {0}, a contact already; that scan has ended. To start afresh:"
+        " p2pnode contacts remove {0}"
+    ),
     "rollback": "{0}'s node was set back to an old state; nothing is sent until it begins anew.",
     "clone": (
         "two copies of {0} are in use; nothing is sent. Ask {0}. If a backup was restored:"

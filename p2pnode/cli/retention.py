@@ -28,6 +28,8 @@ def command(terminal: Terminal, name: str | None, days: str | None, yes: bool) -
     """
     from p2pnode.schema import GetRules, SetRetention
 
+    if name == "":
+        raise InvalidInput("the name is empty", hint="See: p2pnode contacts list")
     with terminal.client(patience=LONG) as client:
         if name is None or days is None:
             found = client.call(GetRules(name or ""))

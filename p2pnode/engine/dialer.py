@@ -17,6 +17,7 @@ from p2pnode.engine.peers import OpenPairing, Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
 from p2pnode.logs import EventLog, Private
+from p2pnode.protocol.limits import MAX_ADDRESSES
 from p2pnode.spi.transport import Address, Channel, Transport
 
 log = EventLog("dialer")
@@ -124,6 +125,7 @@ class Dialer:
         if place is not None:
             place.device, place.lane, place.teller = device, lane, device
             return
+        self._outdated(transport, device)
         self._add(
             Place(
                 transport,
@@ -202,10 +204,28 @@ class Dialer:
         if self._nursery is None:
             return
         if sum(key[0] == name for key in self._places) >= MAX_PLACES:
-            log.warning("too.many.places", transport=name)
-            return
+            idle = (one for one in self._places.values() if one.transport is place.transport)
+            strange = (one for one in idle if one.device is None and one.link is None)
+            spare = next(strange, None) if place.teller is not None else None
+            if spare is None:
+                log.warning("too.many.places", transport=name)
+                return
+            self._drop(spare)  # what a contact told is worth more than what was announced
         self._places[name, place.address] = place
         self._nursery.start_soon(self._tend, place)
+
+    def _outdated(self, transport: Transport, device: DeviceId) -> None:
+        """Make room for one more place that a device tells of: it has so many at most, or one
+        contact could take up all the places there are."""
+        told = [
+            one
+            for one in self._places.values()
+            if one.transport is transport and one.teller == device and one.link is None
+        ]
+        for one in told[: max(0, len(told) + 1 - MAX_ADDRESSES)]:
+            one.teller = one.lane = None
+            if not one.seen:
+                self._drop(one)
 
     def _drop(self, place: Place) -> None:
         self._places.pop((place.transport.name, place.address), None)

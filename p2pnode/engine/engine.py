@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -23,7 +23,14 @@ from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
 from p2pnode.engine.vitals import Vitals
-from p2pnode.errors import ChannelClosed, LocalError, P2PNodeError, RemoteError, StoreError
+from p2pnode.errors import (
+    ChannelClosed,
+    LocalError,
+    P2PNodeError,
+    RemoteError,
+    StoreError,
+    StoreFull,
+)
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
 from p2pnode.logs import EventLog, Private, traced
 from p2pnode.protocol import limits
@@ -249,7 +256,8 @@ class Engine:
             finally:
                 with trio.move_on_after(1) as last:
                     last.shield = True
-                    await self.keep()
+                    with suppress(StoreFull):  # what was kept a minute ago has to do
+                        await self.keep()
                 nursery.cancel_scope.cancel()
 
     def nearby(self, transport: str) -> int:

@@ -7,7 +7,7 @@ import click
 
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
-from p2pnode.errors import InvalidInput, NoDaemon, StoreError
+from p2pnode.errors import InvalidInput, NoDaemon, StoreError, StoreFull
 from p2pnode.local import restore
 from p2pnode.local.passphrase import what_opens
 from p2pnode.schema import BackupMade, CreateBackup
@@ -103,11 +103,11 @@ def _made(
 def _without_daemon(
     terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
 ) -> BackupMade:
-    from contextlib import closing
+    from contextlib import closing, suppress
 
     from p2pnode import backup
-    from p2pnode.daemon import home_lock
     from p2pnode.engine.clock import wall_time
+    from p2pnode.home import home_lock
     from p2pnode.store import keys, sealed_file
     from p2pnode.store.vault import Vault
     from p2pnode.turns import backups
@@ -117,7 +117,7 @@ def _without_daemon(
     phrase = sealed_file.new_phrase()
     with home_lock(home), closing(Vault.open(home.vault, key)) as vault:
         made = backup.create(home, key, path, phrase, history=history)
-        with vault.transaction():
+        with suppress(StoreFull), vault.transaction():  # it is made; only when is not noted
             backups.note(vault, made.newest, wall_time())
     return backup.shown(made, path, phrase)
 

@@ -216,6 +216,10 @@ def _try(home: Home, text: str) -> None:
     """Read a text as if it were config.toml. Raises ConfigError."""
     from p2pnode.settings import check as looked_at
 
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the value is not UTF-8 text") from None
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / home.config.name).write_text(text, newline="")
         looked_at(Home(home.root, Path(place)))

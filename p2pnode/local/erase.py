@@ -70,7 +70,7 @@ def command(
 def finish(terminal: Terminal, home: Home) -> bool:
     """Finish an erasure of this home that something cut short; tell whether there was one."""
     from p2pnode import erasure
-    from p2pnode.daemon import home_lock
+    from p2pnode.home import home_lock
 
     if not erasure.begun(home):
         return False
@@ -97,8 +97,8 @@ def _one(terminal: Terminal, what: str, name: str, *, now: bool, yes: bool) -> N
 
 def _all(terminal: Terminal, home: Home, *, now: bool, settings: bool, yes: bool) -> None:
     from p2pnode import erasure
-    from p2pnode.daemon import home_lock
     from p2pnode.engine.clock import wall_time
+    from p2pnode.home import home_lock
     from p2pnode.schema import GetIdentity
 
     if not home.exists:
@@ -115,9 +115,10 @@ def _all(terminal: Terminal, home: Home, *, now: bool, settings: bool, yes: bool
         with home_lock(home):  # no daemon comes between
             _confirm(terminal, "all", "erase", yes=yes)
             at = erasure.kept_time(home, wall_time())
-            erasure.plan(home, at, after=0 if now else erasure.GRACE, settings=settings)
+            after = 0 if now else erasure.GRACE
+            planned = erasure.plan(home, at, after=after, settings=settings)
             if now:
-                terminal.talk(erasure.last_word(home, erasure.carry_out(home)))
+                terminal.talk(erasure.last_word(home, erasure.carry_out(home, planned)))
                 if terminal.json:
                     terminal.record(Erasures(erasing=[]))
                 return

@@ -85,7 +85,8 @@ def what_opens(vault_key: Path) -> "Kind":
 
 def _changed(terminal: Terminal, old: "Secret", new: "Secret") -> Done:
     from p2pnode.cli.secrets import as_text
-    from p2pnode.daemon import check_owner, home_lock
+    from p2pnode.daemon import check_owner
+    from p2pnode.home import home_lock
     from p2pnode.store import keys
 
     stop = "Stop the daemon first, then change it"

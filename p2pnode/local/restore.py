@@ -6,7 +6,8 @@ import click
 
 from p2pnode.cli.terminal import Terminal, ago, clean
 from p2pnode.cli.verbs import flags
-from p2pnode.errors import InvalidInput
+from p2pnode.config import Home, load
+from p2pnode.errors import ConfigError, InvalidInput
 
 MAX_PHRASE = 4_096
 """Bytes of a phrase file that are read."""
@@ -40,8 +41,10 @@ def command(
     from p2pnode import backup
     from p2pnode.cli import secrets
     from p2pnode.home import shown_identity
+    from p2pnode.local.erase import finish
 
     home = terminal.home
+    finish(terminal, home)
     if home.exists:
         raise InvalidInput(
             "there is an identity here already",
@@ -60,8 +63,20 @@ def command(
     terminal.talk(f"The backup is {age} old. Who became a contact since must be paired again.")
     if made.settings:
         terminal.talk(f"Settings are as they were: {home.config}")
+        _tell_hook(terminal, home)
     terminal.talk("Each contact is told that you begin anew, and answers when it is met.")
     terminal.talk("Do not start the old device again. Next: p2pnode run")
+
+
+def _tell_hook(terminal: Terminal, home: Home) -> None:
+    """Say which program the restored settings will run: the backup may be somebody else's work."""
+    try:
+        hook = load(home.config).hooks.on_message
+    except ConfigError as error:  # `run` says it too, and does not begin
+        terminal.talk(f"! {clean(str(error))}")
+        return
+    if hook:
+        terminal.talk(f"! They run a program for every message that comes: {clean(' '.join(hook))}")
 
 
 def _phrase(terminal: Terminal, phrase_file: Path | None) -> str:

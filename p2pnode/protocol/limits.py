@@ -39,6 +39,13 @@ begins at a random one, so that two restores of one backup seldom share it."""
 RESET_GENERATIONS = 6
 """Generations of reset keys kept with a contact, the newest; older backups can no longer reset."""
 
+MAX_REPLACED = 6
+"""Replaced devices and sessions kept with a contact, the newest: one for each generation."""
+
+RESETS_WITHIN = 86_400
+"""Seconds in which two begin anew at most MAX_REPLACED times: people need one or two, each costs as
+much as all that waits to be sent."""
+
 REPLACED_LIFETIME = LIFETIMES[-1]
 """Seconds a session that a reset has replaced is kept for what was under way in it."""
 

@@ -5,11 +5,13 @@ to the process is everything that no transport needs; what they do need stays: s
 and netlink (local network), the system's D-Bus (Bluetooth), and starting tor as a child.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from p2pnode.config import SYSTEM, Home
+from p2pnode.errors import InvalidInput
 
 Scope = Literal["system", "user"]
 
@@ -79,7 +81,17 @@ After=bluetooth.service
 
 
 def text(scope: Scope, command: Sequence[str], home: Home) -> str:
-    """Return the unit. command: the program and its arguments."""
+    """Return the unit. command: the program and its arguments.
+
+    Raises InvalidInput for names no unit can hold: a line's end in one would begin a setting.
+    """
+    for word in (*command, str(home.vault_key)):
+        if any(unicodedata.category(char) in ("Cc", "Cs") for char in word):
+            raise InvalidInput(
+                "systemd cannot be told of a path with control characters, or that is no UTF-8",
+                why=repr(word),
+                hint="Move it: --home DIR",
+            )
     machine = scope == "system"
     return f"""\
 [Unit]

@@ -4,6 +4,7 @@ TOML, read strictly: an unknown key is an error. Spans are hours where the name 
 seconds; sizes are bytes; shares are 0..1.
 """
 
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -152,7 +153,7 @@ def load(name: str) -> Scenario:
     Raises InvalidInput when there is none, ConfigError when it cannot be read.
     """
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or os.path.exists(path):  # a name too long for a path is none
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:

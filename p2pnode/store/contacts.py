@@ -6,6 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from p2pnode.ids import ContactId, DeviceId, SessionRef, id_text
+from p2pnode.protocol import limits
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.names import fold
 from p2pnode.store.database import Row
@@ -244,11 +245,17 @@ class Addresses(Table):
     TABLES = ("addresses",)
 
     def set(self, device: DeviceId, transport: str, addresses: Sequence[bytes]) -> None:
-        """Replace what is known for one device and transport."""
+        """Replace what is known for one device and transport; of more than
+        `limits.MAX_TRANSPORTS` transports those told first go."""
         self._db.run(
             "INSERT INTO addresses (device, transport, addresses) VALUES (?,?,?)"
             " ON CONFLICT (device, transport) DO UPDATE SET addresses=excluded.addresses",
             (device, transport, _encoder.encode(list(addresses))),
+        )
+        self._db.run(
+            "DELETE FROM addresses WHERE device=?1 AND ref NOT IN"
+            " (SELECT ref FROM addresses WHERE device=?1 ORDER BY ref DESC LIMIT ?2)",
+            (device, limits.MAX_TRANSPORTS),
         )
 
     def get(self, device: DeviceId, transport: str) -> list[bytes]:

@@ -50,7 +50,9 @@ class Schema(NamedTuple):
 
 def store_error(error: apsw.Error, name: str) -> StoreError:
     """Return our error for SQLite's."""
-    if isinstance(error, apsw.FullError):
+    # Where a store is opened, its index of the log is made first; on a full disk that fails.
+    full = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    if full or isinstance(error, apsw.FullError):
         return StoreFull(
             f"the disk is full, nothing was written to the {name}",
             hint="Make room and try again; the node goes on with what it has",

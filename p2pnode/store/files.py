@@ -31,11 +31,16 @@ def write_whole(path: Path, raw: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
         handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
         sync_folder(path.parent)
     except OSError as error:
         if error.errno == 28:

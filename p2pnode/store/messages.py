@@ -251,6 +251,17 @@ class Messages(Table):
         """Forget the ids that were named and never came."""
         self._db.run("DELETE FROM absent WHERE contact=?", (contact,))
 
+    def prune_absent(self, keep: int) -> None:
+        """Forget the ids that were named and never came, but the newest `keep` of each
+        conversation."""
+        for contact, count in self._db.rows("SELECT contact, count(*) FROM absent GROUP BY 1"):
+            if count > keep:
+                self._db.run(
+                    "DELETE FROM absent WHERE ref IN (SELECT ref FROM absent WHERE contact=?"
+                    " ORDER BY ref DESC LIMIT -1 OFFSET ?)",
+                    (contact, keep),
+                )
+
     def heads(self, contact: ContactId) -> list[MessageId]:
         """Return the newest messages that no other names: at most `limits.MAX_HEADS`."""
         rows = self._db.rows(

@@ -18,6 +18,10 @@ EXPIRED_AT_ONCE = 256
 FORGOTTEN_AT_ONCE = 1_024
 """Ids `Opened.expire` forgets at most; they end in the order they came, so no index is needed."""
 
+MAX_ANSWERS = 64
+"""Envelopes without a message that wait for one device, up to which what it says is answered: by
+asking without end it could fill this disk, and those of all who carry."""
+
 _OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepted"
 _OUTBOX += ", first, spread, token"
 
@@ -72,6 +76,15 @@ class Outbox(Table):
             (*(devices or ()), after, limit),
         )
         return [(row[0], _outbox(row[1:])) for row in rows]
+
+    def takes_answer(self, device: DeviceId) -> bool:
+        """Tell whether fewer than `MAX_ANSWERS` envelopes without a message wait for a device."""
+        found: int = self._db.value(
+            "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE device=? AND message IS NULL"
+            " LIMIT ?)",
+            (device, MAX_ANSWERS),
+        )
+        return found < MAX_ANSWERS
 
     def for_pairing(self, pairing: PairingId) -> list[tuple[int, EnvelopeId]]:
         """Return the (row number, id) of all envelopes of a pairing, oldest first."""

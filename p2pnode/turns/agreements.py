@@ -85,7 +85,7 @@ def proposed(
     idle = not rule.own_offer and not rule.their_offer
     if same or (idle and rule.span == offer.span):
         done = _in_force(stores, rule, offer.span, now) if same else []
-        return [*tell(stores, contact.id, Verdict(offer.id, True), now, entropy), *done]
+        return [*_agree_again(stores, contact.id, offer, now, entropy), *done]
     answers = bool(offer.answers) and offer.answers == rule.own_offer
     if rule.own_offer and not answers:
         ours, theirs = rule.own_span or FOR_EVER, offer.span or FOR_EVER
@@ -97,6 +97,16 @@ def proposed(
         )
     )
     return [note.about_contact(stores.vault, "disappear.proposed", contact.id, now)]
+
+
+def _agree_again(
+    stores: Stores, contact: ContactId, offer: Proposal, now: Moment, entropy: Entropy
+) -> list[Effect]:
+    """Say yes to what is in force here; not without end to who takes none of the answers."""
+    vault = stores.vault
+    if not all(vault.outbox.takes_answer(one.id) for one in vault.devices.of_contact(contact)):
+        return []
+    return tell(stores, contact, Verdict(offer.id, True), now, entropy)
 
 
 def answered(stores: Stores, contact: ContactRow, verdict: Verdict, now: Moment) -> list[Effect]:

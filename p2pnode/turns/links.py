@@ -164,7 +164,9 @@ def _set_back(
     if verdict == "they-rolled-back":
         doubted = resets.doubted(vault, contact, "rollback", "rollback", now)
         return [charge, *doubted] if doubted else []
-    begun = resets.begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+    begun = resets.set_back(stores, contact, now, entropy)
+    if begun is None:
+        return [Charge(None, "resets-too-often")]
     if not begun:
         return []
     return [

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from p2pnode.errors import InvalidInput
+from p2pnode.errors import InvalidInput, PairingFailed
 from p2pnode.ids import ContactId, PairingId
 from p2pnode.protocol import limits
 from p2pnode.protocol.entropy import Entropy
@@ -16,7 +16,7 @@ from p2pnode.protocol.pairing.code import Code
 from p2pnode.protocol.pairing.mutual import Mutual
 from p2pnode.store.records import ContactRow, PairingRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import pairing
+from p2pnode.turns import note, pairing
 from p2pnode.turns.asks import BeginMutual, EndPairing, Keep, MutualBacklog, ShowMutual
 from p2pnode.turns.effects import Decision, Effect, PairedMutually, PeersChanged, PushPairing
 from p2pnode.turns.moment import Moment
@@ -116,8 +116,20 @@ def arrived_for_pairing(
 def _agreed(
     stores: Stores, id_: PairingId, name: str, agreed: Agreed, now: Moment, entropy: Entropy
 ) -> list[Effect]:
-    """Keep the contact. The record stays until a link shows that the other side is done too."""
-    kept = pairing.keep(stores, Keep(id_, agreed, name, True, "scan"), now, entropy)
+    """Keep the contact. The record stays until a link shows that the other side is done too.
+
+    Whoever turns out to be a contact already is none anew, and the scan ends: were that an error,
+    each copy of the envelope would come again, and hold up whatever came with it.
+    """
+    try:
+        kept = pairing.keep(stores, Keep(id_, agreed, name, True, "scan"), now, entropy)
+    except PairingFailed:
+        ended = drop(stores.vault, id_)
+        known = stores.vault.contacts.by_account(agreed.account)
+        if known is None:
+            return ended
+        told = note.about_contact(stores.vault, "contact.changed", known.id, now, "known-already")
+        return [*ended, told]
     _, chosen = kept.answer
     return [*kept.effects, PairedMutually(id_, agreed.account, chosen)]
 

@@ -84,6 +84,8 @@ def _room_for(vault: Vault, ask: Keep, now: Moment, entropy: Entropy) -> Contact
     if existing is not None:
         for device in vault.devices.of_contact(existing.id):
             vault.devices.remove(device.id)
+        for notice in resets.notices(vault, existing.id):
+            vault.outbox.remove(notice)
         vault.twins.erase(existing.id)
     row = ContactRow(
         id=existing.id if existing is not None else ContactId(entropy.take(16)),

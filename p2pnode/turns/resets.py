@@ -13,6 +13,7 @@ from p2pnode.errors import RemoteError
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId, SessionRef
 from p2pnode.protocol import limits
 from p2pnode.protocol.content import Replaced, ResetAnswer, encode_content
+from p2pnode.protocol.conversation import check_place_untrusted
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
 from p2pnode.protocol.identity import check_certificate_untrusted
@@ -26,6 +27,7 @@ from p2pnode.store.vault import Vault
 from p2pnode.turns import agreements, note
 from p2pnode.turns.asks import StepTwin, TwinMet
 from p2pnode.turns.effects import (
+    Charge,
     Decision,
     Effect,
     Parted,
@@ -139,6 +141,9 @@ def answered(
     after = next((one for one in generations if row and one.parent == row.ref), None)
     if row is None or after is None:
         return []
+    check_place_untrusted(
+        said.clock + 1, (), max(contact.clock, vault.messages.top_clock(contact.id))
+    )
     keys = reset.answered_untrusted(after.keys, said, entropy)
     vault.resets.update(msgspec.structs.replace(after, keys=keys, known=True))
     _drop_own(vault, msgspec.structs.replace(row, crossing=said.crossing))
@@ -177,6 +182,9 @@ def arrived_for_reset(
         row.keys, outer, alice=row.alice, account=contact.account, entropy=entropy
     )
     if not row.theirs:
+        if _too_often(vault, contact.id, now):
+            charge = Charge(None, "resets-too-often")
+            return [charge, *doubted(vault, contact, "rollback", "rollback", now)], []
         taken = _take(stores, contact, row, fresh, now, entropy)
         _opened(vault, envelope, contact.id, now)
         return taken, fresh.tags
@@ -254,7 +262,7 @@ def _give_notice(
     age = age_at_birth(entropy)
     post(stores, sealed.raw, now, entropy, age=age, token=sealed.token)
     until = now.node + limits.REPLACED_LIFETIME
-    vault.twins.add(TwinRow(0, device.contact, device.session, device.link, sealed.id, until))
+    _set_aside(vault, TwinRow(0, device.contact, device.session, device.link, sealed.id, until))
 
 
 def _successor(vault: Vault, device: DeviceRow, fresh: Fresh) -> DeviceId:
@@ -293,9 +301,9 @@ def _cross(
     if ours.transcript < theirs.transcript:
         ref = vault.sessions.add(new, theirs.session)
         vault.tags.add(ref, theirs.tags, now.node + limits.SKIPPED_LIFETIME)
-        vault.twins.add(TwinRow(0, contact, ref, None, b"", until))
+        _set_aside(vault, TwinRow(0, contact, ref, None, b"", until))
         return
-    vault.twins.add(TwinRow(0, contact, old.session, None, b"", until))
+    _set_aside(vault, TwinRow(0, contact, old.session, None, b"", until))
     _install(vault, new, theirs, now)
 
 
@@ -342,7 +350,8 @@ def _answer_again(
     """The same reset came again, because its answer was lost: answer again."""
     generations = stores.vault.resets.of_contact(contact.id)
     after = next((one for one in generations if one.parent == row.ref and one.alice), None)
-    if after is None:
+    [device, *_] = stores.vault.devices.of_contact(contact.id)
+    if after is None or not stores.vault.outbox.takes_answer(device.id):
         return []
     own = row.own if row.sent is not None else b""
     return _answer(stores, contact.id, after, row.theirs, own, now, entropy)
@@ -475,6 +484,44 @@ def expire(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:
         if devices and vault.outbox.get(EnvelopeId(row.envelope)) is None:
             effects.append(_send(stores, row, devices[0].id, now, entropy))
     return effects
+
+
+def set_back(
+    stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy
+) -> list[Effect] | None:
+    """Begin anew because a contact says that our store is an old one; None when that came too often
+    lately to be believed: each time costs as much as all that waits for that contact."""
+    vault = stores.vault
+    if _too_often(vault, contact.id, now):
+        return None
+    begun = begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+    if begun:  # nothing of the old session is left: this only counts it
+        until = now.node + limits.REPLACED_LIFETIME
+        _set_aside(vault, TwinRow(0, contact.id, None, None, b"", until))
+    return begun
+
+
+def notices(vault: Vault, contact: ContactId) -> list[EnvelopeId]:
+    """Return what is under way to a contact's replaced devices; to no device of now."""
+    return [EnvelopeId(twin.notice) for twin in _twins(vault, contact) if twin.notice]
+
+
+def _set_aside(vault: Vault, twin: TwinRow) -> None:
+    """Keep what was replaced; the oldest with this contact gives way."""
+    for old in _twins(vault, twin.contact)[: 1 - limits.MAX_REPLACED]:
+        _forget(vault, old)
+    vault.twins.add(twin)
+
+
+def _too_often(vault: Vault, contact: ContactId, now: Moment) -> bool:
+    """Tell whether the two have begun anew as often as may be, in less than a day.
+
+    What each time leaves here stays for a month: without a bound one contact could fill the disk,
+    and the recognition pages of all links.
+    """
+    kept = _twins(vault, contact)
+    since = now.node + limits.REPLACED_LIFETIME - limits.RESETS_WITHIN
+    return len(kept) >= limits.MAX_REPLACED and kept[0].until > since
 
 
 def _forget(vault: Vault, twin: TwinRow) -> None:

@@ -11,7 +11,7 @@ from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 
 KEPT_EVENTS = 100_000
-"""Stored events kept at most; the oldest acknowledged ones go first."""
+"""Stored events kept at most; the oldest go, acknowledged or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class Kept:
     carried: int
     limit: int
     room: int | None
+
+
+KEPT_ABSENT = 10_000
+"""Ids of each conversation that were named and have not come, kept at most; the newest stay. Who
+names what never comes would fill the disk; a forgotten one only looks newer than it is."""
 
 
 def upkeep(stores: Stores, ask: Upkeep, now: Moment, entropy: Entropy) -> Decision:
@@ -38,6 +43,7 @@ def upkeep(stores: Stores, ask: Upkeep, now: Moment, entropy: Entropy) -> Decisi
     vault.opened.expire(now.node)
     vault.meetings.expire(now.node // DAY)
     vault.events.prune(KEPT_EVENTS)
+    vault.messages.prune_absent(KEPT_ABSENT)
     stores.custody.expire(now.node, now.wall)
     if ask.examined:
         vault.meta.put(carry.EXAMINED, stores.custody.newest().to_bytes(8))

@@ -116,6 +116,8 @@ def find_message(vault: Vault, prefix: str) -> MessageRow:
     found = vault.messages.find(prefix.lower())
     if not found:
         raise InvalidInput("no message has this id", hint="See: p2pnode history NAME")
+    if len(found) > 1 and found[0].id == found[1].id:  # a contact chose the id of one of ours
+        found = [row for row in found if row.mine] or found
     if len(found) > 1:
         raise InvalidInput("more than one message id begins so", hint="Give more letters of it.")
     return found[0]

@@ -1,5 +1,6 @@
 """Erasing a home is cut short before each thing it does to the disk; the next start finishes it."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from p2pnode import erasure
 from p2pnode.config import Home
-from p2pnode.errors import InvalidInput, StoreError
+from p2pnode.errors import InvalidInput, StoreError, StoreFull
 from p2pnode.home import create_home
 
 CALLS = ("unlink", "replace", "rename", "rmdir", "fsync", "open")
@@ -83,6 +84,37 @@ def test_erasing_goes_on_after_a_crash_at_any_point(tmp_path, monkeypatch):
             break
         number += 1
     assert points > 30
+
+
+def test_a_full_disk_does_not_keep_anybody_from_erasing_at_once(tmp_path, monkeypatch):
+    home = full(tmp_path / "home")
+    real = os.fsync
+
+    def no_room(handle):  # for any file more, until the key has gone
+        if home.vault_key.exists() and ".json" in os.readlink(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(StoreFull):
+        erasure.plan(home, 0, after=10, settings=True)  # so it has to wait until there is room
+    assert not [name for name in os.listdir(home.root) if name.startswith("erase")]
+    planned = erasure.plan(home, 0, after=0, settings=True)
+    assert erasure.intent(home) is None
+    unlink = os.unlink
+
+    def cut(path, *args, **kwargs):
+        if str(path).endswith("custody.db"):
+            raise Cut
+        unlink(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", cut)
+    with pytest.raises(Cut):
+        erasure.carry_out(home, planned)
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert erasure.begun(home)  # it is known all the same, and what goes on knows the settings go
+    assert erasure.carry_out(home) == []
+    assert not home.root.exists()
 
 
 def test_erasing_keeps_what_is_not_ours_and_says_so(tmp_path):

@@ -121,5 +121,5 @@ def test_an_erasure_that_was_cut_short_is_finished_by_whatever_comes_next(tmp_pa
             os.unlink(daemon.home.vault_key)  # so far it had come
             daemon.cli(*words)
             left = set(os.listdir(daemon.home.root)) if daemon.home.root.exists() else set()
-            made = {"vault.key", "vault.db", "custody.db"} if words[0] == "init" else set()
+            made = {"vault.key", "vault.db", "custody.db", "lock"} if words[0] == "init" else set()
             assert left == made, words

@@ -5,10 +5,11 @@ from random import Random
 import pytest
 import trio
 
-from p2pnode.engine.dialer import Dialer, doubled
+from p2pnode.engine.dialer import MAX_PLACES, Dialer, doubled
 from p2pnode.engine.peers import Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
+from p2pnode.protocol.limits import MAX_ADDRESSES
 from p2pnode.spi.memory import MemoryNet, MemoryTransport
 from p2pnode.spi.transport import Address, Channel
 
@@ -94,6 +95,38 @@ async def test_what_a_removed_contact_told_is_dialled_no_more(autojump_clock):
         before = transport.tries
         await trio.sleep(3_000)
         assert transport.tries == before
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_contact_takes_not_all_the_places_there_are(autojump_clock):
+    """It could, by telling new addresses all the time: then nobody else was dialled any more."""
+    transport = Silent(MemoryNet(), "ana")
+    dialer = Dialer(Peers(), Random(1), None, None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dialer.run)
+        for n in range(2 * MAX_PLACES):
+            dialer.told(transport, Address(b"%d" % n), DeviceId(b"hostile"), Lane(b"lane"))
+        assert list(dialer._places) == [
+            ("memory", b"%d" % n) for n in range(2 * MAX_PLACES - MAX_ADDRESSES, 2 * MAX_PLACES)
+        ]
+        dialer.encountered(transport, Address(b"near"), 0.0)
+        dialer.told(transport, Address(b"bo"), DeviceId(b"bo"), Lane(b"lane"))
+        assert {("memory", b"near"), ("memory", b"bo")} <= set(dialer._places)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_contact_told_comes_before_what_is_merely_announced(autojump_clock):
+    transport = Silent(MemoryNet(), "ana")
+    dialer = Dialer(Peers(), Random(1), None, None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(dialer.run)
+        for n in range(2 * MAX_PLACES):
+            dialer.encountered(transport, Address(b"%d" % n), 0.0)
+        dialer.told(transport, Address(b"bo"), DeviceId(b"bo"), Lane(b"lane"))
+        assert ("memory", b"bo") in dialer._places
+        assert len(dialer._places) == MAX_PLACES
+        dialer.encountered(transport, Address(b"one more"), 0.0)
+        assert ("memory", b"one more") not in dialer._places
         nursery.cancel_scope.cancel()
 
 

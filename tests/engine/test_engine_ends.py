@@ -10,7 +10,9 @@ import pytest
 import trio
 
 from p2pnode import schema
+from p2pnode.errors import StoreFull
 from p2pnode.spi.memory import MemoryNet
+from p2pnode.turns import asks, commit
 from tests.correspondents import DAY, decrypted
 from tests.people import Person, history, pair, reached, send
 
@@ -191,3 +193,18 @@ async def test_an_erased_contact_is_gone_at_once_or_after_its_grace(tmp_path, au
         assert [one.text for one in await history(b, "ana")] == [CANARY]
     ana.close()
     bo.close()
+
+
+async def test_a_node_ends_well_when_there_is_no_room_to_keep_its_clock(
+    monkeypatch, autojump_clock
+):
+    # As for `lock`, and before the home is erased: an error there ended the daemon.
+    ana = Person(MemoryNet(), "ana")
+
+    def full(*_):
+        raise StoreFull("the disk is full")
+
+    async with ana.on() as node:
+        monkeypatch.setitem(commit.TURNS, asks.Upkeep, full)
+        assert (await node.call(schema.GetStatus())).locked is False
+    ana.close()

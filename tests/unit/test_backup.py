@@ -6,13 +6,14 @@ import stat
 import pytest
 from nacl import pwhash
 
-from p2pnode import backup
+from p2pnode import backup, schema
 from p2pnode.config import Home
 from p2pnode.errors import (
     InvalidInput,
     LocalError,
     StoreCorrupt,
     StoreError,
+    StoreFull,
     StoreTooNew,
     WrongPassphrase,
 )
@@ -143,7 +144,7 @@ def test_a_home_is_restored_as_a_new_device_all_or_nothing(tmp_path) -> None:
     with pytest.raises(WrongPassphrase):
         backup.restore(new, path, sealed_file.new_phrase(), passphrase=None)
     assert not new.exists
-    assert os.listdir(new.root) == []
+    assert os.listdir(new.root) == ["lock"]
     found = backup.restore(new, path, phrase, passphrase=None)
     assert found.own.account.seed
     assert (found.own.name, found.settings) == ("ana", True)
@@ -167,3 +168,14 @@ def test_a_home_that_has_settings_keeps_them(tmp_path) -> None:
     new.config.write_text("# mine\n")
     assert not backup.restore(new, tmp_path / "b", phrase, passphrase=None).settings
     assert new.config.read_text() == "# mine\n"
+
+
+async def test_a_full_disk_in_the_home_costs_no_backup_that_is_elsewhere(tmp_path) -> None:
+    home = Home(tmp_path / "home")
+    create_home(home, "ana", passphrase=None)
+
+    async def full(ask):
+        raise StoreFull("the disk is full")
+
+    made = await backup.serve(home, schema.CreateBackup(str(tmp_path / "stick")), full)
+    assert list(sealed_file.read_untrusted(tmp_path / "stick", made.phrase))

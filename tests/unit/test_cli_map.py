@@ -1,5 +1,6 @@
 """The map: text for people and screen readers, and a picture that can hold any name."""
 
+import contextlib
 import io
 import re
 from xml.etree import ElementTree as ET
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from p2pnode import schema
 from p2pnode.cli import map as map_
+from p2pnode.cli import terminal
 from p2pnode.cli.drawing import MOST, svg
 
 NOW = 1_800_000_000
@@ -117,3 +119,15 @@ def test_a_terminal_gets_no_more_than_its_names():
     for line in (*map_._plain(evil, NOW), *map_._drawn(evil, NOW)):
         assert "\x1b" not in line
         assert "\u202e" not in line
+
+
+def test_a_picture_is_for_its_owner_alone(tmp_path, monkeypatch):
+    class Stub:
+        def call(self, request: schema.GetMap) -> schema.Map:
+            return MAP
+
+    monkeypatch.setattr(terminal.Terminal, "client", lambda self: contextlib.nullcontext(Stub()))
+    path = tmp_path / "map.svg"
+    map_.command.main(["--svg", str(path)], standalone_mode=False, obj=terminal.Terminal())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "<svg" in path.read_text()

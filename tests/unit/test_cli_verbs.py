@@ -98,6 +98,9 @@ async def test_each_verb_tells_people_and_programs(tmp_path):
         (("pair", "join", "not-a-code", "--accept"), 2, "P2PNODE:"),
         (("courier", "write", ".", "--for", "bo", "--all"), 2, "choose one"),
         (("simulate", "nowhere"), 2, "village-bus"),
+        (("simulate", "a" * 5_000), 2, "village-bus"),
+        (("retention", "", "5"), 2, "the name is empty"),
+        (("config", "set", "node.name", "\udcff"), 8, "not UTF-8"),
         (("send", "bo", "crash"), 1, "error inside the daemon"),
     ],
 )

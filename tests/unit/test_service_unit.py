@@ -77,6 +77,15 @@ def test_systemd_understands_every_line(tmp_path, monkeypatch, scope):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("name", ["a\nExecStartPre=-/bin/false", "a\rb", "\x1b[31m", "\udcff"])
+def test_a_path_cannot_put_lines_of_its_own_into_the_unit(name):
+    for scope in ("system", "user"):
+        with pytest.raises(InvalidInput, match="control characters"):
+            unit.text(scope, ["/bin/true"], Home(Path("/tmp") / name))
+        with pytest.raises(InvalidInput, match="control characters"):
+            unit.text(scope, [f"/opt/{name}/p2pnode", "run"], SYSTEM)
+
+
 def p2pnode(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "p2pnode", *words],
@@ -149,6 +158,7 @@ def test_the_machines_home_is_given_to_its_user_whole(tmp_path):
     assert made.name == "shed"
     assert sorted(path.name for path in home.root.iterdir()) == [
         "custody.db",
+        "lock",
         "vault.db",
         "vault.key",
     ]

@@ -225,6 +225,12 @@ def test_store_errors_are_ours(error: apsw.Error, ours: type[StoreError]) -> Non
     assert type(store_error(error, "vault")) is ours
 
 
+def test_no_room_for_the_index_of_the_log_is_a_full_disk() -> None:
+    error = apsw.IOError("disk I/O error")
+    error.extendedresult = apsw.SQLITE_IOERR_SHMSIZE
+    assert type(store_error(error, "vault")) is StoreFull
+
+
 def test_store_statements_of_a_closed_file_raise_our_error() -> None:
     vault = Vault.memory()
     vault.close()
