@@ -17,9 +17,9 @@ from p2pnode.client import BlockingClient
 from p2pnode.config import Home
 from p2pnode.errors import LocalError
 from tests.namespaces import NetworkHost
+from tests.patience import PATIENCE
 
 P2PNODE = [sys.executable, "-m", "p2pnode"]
-PATIENCE = 60.0
 HOST_NAME = "canary-host-name-2b7d"
 
 

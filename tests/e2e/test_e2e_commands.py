@@ -14,6 +14,7 @@ from p2pnode.store import keys
 from p2pnode.store.database import Database
 from p2pnode.store.vault import SCHEMA
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_a_refused_pairing_leaves_no_contact(tmp_path):
                 assert json.loads(shows.stdout.readline())["event"] == "compare"
                 shows.communicate("n\n")
                 assert shows.returncode == 5
-                assert joins.wait(30) == 5
+                assert joins.wait(PATIENCE) == 5
         for daemon in (ana, bo):
             assert daemon.lines("contacts", "list")[0]["contacts"] == []
         assert "code" in bo.cli("pair", "join", "P2PNODE:AAAA", code=5)
@@ -156,8 +157,8 @@ def test_sigterm_ends_a_daemon_with_an_open_event_stream(tmp_path):
         began = time.monotonic()
         assert ana.end(signal.SIGTERM) == 0
         assert time.monotonic() - began < 3, "the promise of the command line"
-        assert reader.wait(30) == 3
-        waiting.join(30)
+        assert reader.wait(PATIENCE) == 3
+        waiting.join(PATIENCE)
 
 
 def wait_long(daemon: Daemon) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from tests.namespaces import Network, networks
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60
 network = pytest.fixture(networks)
 
 VARIES = {

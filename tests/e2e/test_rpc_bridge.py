@@ -11,6 +11,7 @@ import pytest
 from p2pnode.api.http import MAX_BODY
 from p2pnode.cli.rpc import MAX_LINE
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 
 class Bot:
@@ -62,7 +63,7 @@ def bridge(daemon: Daemon, *words: str) -> Iterator[Bot]:
     ) as process:
         try:
             yield Bot(process)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=PATIENCE)
             assert (out, err, process.returncode) == (b"", b"", 0)
         finally:
             process.kill()

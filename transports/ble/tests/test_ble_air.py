@@ -105,7 +105,7 @@ async def test_ble_conforms(mtu):
     async def pair() -> AsyncIterator[Pair]:
         air = VirtualAir(seed=mtu)
         air.mtu = mtu
-        yield Pair(air.transport(), air.transport(), NOWHERE, FAULTS, patience=60)
+        yield Pair(air.transport(), air.transport(), NOWHERE, FAULTS)
 
     await check_transport(pair)
 

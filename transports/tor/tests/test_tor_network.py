@@ -24,15 +24,13 @@ from p2pnode.errors import ChannelClosed, TransportUnavailable
 from p2pnode.ids import Lane
 from p2pnode.spi.testing import Pair, RecordingHost, check_transport
 from p2pnode.spi.transport import MAX_FRAME, Address, Channel
+from tests.patience import PATIENCE
 from transports.tor.tests import tor_network
 from transports.tor.tests.tor_network import TorNetwork, free_ports
 
 private_network = tor_network.private_network
 
 HERE, THERE = Lane(b"\x11" * 16), Lane(b"\x22" * 16)
-
-PATIENCE = 90.0
-"""Seconds until a test that waits for something counts as failed."""
 
 
 def nowhere() -> Address:
@@ -77,7 +75,7 @@ async def test_tor_conforms(system_settings):
     @asynccontextmanager
     async def pair() -> AsyncIterator[Pair]:
         first, second = (TorTransport(settings) for settings in system_settings)
-        yield Pair(first, second, nowhere(), faults=FAULTS, patience=PATIENCE)
+        yield Pair(first, second, nowhere(), faults=FAULTS)
 
     await check_transport(pair)
 

@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 from tests.namespaces import NetworkHost
+from tests.patience import PATIENCE
 
 AUTHORITIES, RELAYS = 3, 2
 
@@ -35,9 +36,6 @@ VOTES_EVERY = 5
 HEAD_START = 1.7
 """Seconds before such a moment at which the network best starts: too late for the votes then under
 way, and early enough that all relays are known to the next ones."""
-
-PATIENCE = 90.0
-"""Seconds until a step of the start counts as failed."""
 
 _EVERYWHERE = """\
 TestingTorNetwork 1
