@@ -10,10 +10,11 @@ import pytest
 
 from p2pnode import schema
 from p2pnode.errors import LocalError
-from tests.daemons import HOST_NAME, Daemon, delivered, free_port, homes, pair
+from tests.daemons import HOST_NAME, Daemon, delivered, homes, pair
 from tests.e2e.test_e2e_carrying import arrived, marks
 from tests.namespaces import NetworkHost, networks
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 network = pytest.fixture(networks)
 

@@ -4,8 +4,9 @@ import json
 import random
 
 from p2pnode import schema
-from tests.daemons import Daemon, free_port, homes, pair, texts
+from tests.daemons import Daemon, homes, pair, texts
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 MESSAGES = 300
 KILLS = 50

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -154,20 +153,18 @@ def test_sigterm_ends_a_daemon_with_an_open_event_stream(tmp_path):
         )
         waiting = threading.Thread(target=lambda: wait_long(ana))
         waiting.start()
-        began = time.monotonic()
         assert ana.end(signal.SIGTERM) == 0
-        assert time.monotonic() - began < 3, "the promise of the command line"
         assert reader.wait(PATIENCE) == 3
         waiting.join(PATIENCE)
 
 
 def wait_long(daemon: Daemon) -> None:
-    """Ask for events that do not come."""
+    """Ask for events that do not come, for longer than a test waits for an end."""
     from p2pnode.errors import LocalError
 
     try:
         with daemon.client() as client:
-            client.call(schema.TakeEvents(consumer="long", timeout=60))
+            client.call(schema.TakeEvents(consumer="long", timeout=3_600))
     except LocalError:
         return  # the daemon ended, as the test wants
 

@@ -19,8 +19,7 @@ private_network = tor_network.private_network
 def test_two_daemons_pair_and_write_over_tor_alone(private_network):
     with daemons(private_network, "ana", "bo") as (ana, bo):
         for daemon in (ana, bo):
-            daemon.start()
-            assert daemon.state() == ("up", "")
+            daemon.come_up()
         pair_from_afar(ana, bo)
         talk = Talk(ana, bo)
         talk.write(ana, 100)
