@@ -29,11 +29,11 @@ class TorDaemon(Daemon):
             + f"options = {json.dumps(list(network.options))}\n"
         )
 
-    def come_up(self) -> None:
-        """Run the daemon and wait until its Tor is up, which may be after its start."""
+    def start_until(self, state: str, detail: str = "") -> None:
+        """Run the daemon and wait for a state of its Tor, which may come after the start."""
         self.start()
         end = time.monotonic() + PATIENCE
-        while (how := self.state()) != ("up", ""):
+        while (how := self.state()) != (state, detail):
             assert time.monotonic() < end, how  # each look is a process of its own
 
     def tor(self) -> AbstractContextManager[Control]:
