@@ -188,5 +188,5 @@ def test_chat_in_a_pipe(two):
         assert any("answered in chat" in line for line in said)
         chat.stdin.write("/quit\n")
         chat.stdin.flush()
-        assert chat.wait(30) == 0
+        assert chat.wait(PATIENCE) == 0
     assert "typed in chat" in bo.cli("history", "ana")
