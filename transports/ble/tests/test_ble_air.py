@@ -244,6 +244,27 @@ async def test_a_peer_that_vanishes_without_a_callback_is_noticed():
                 await channel.send(b"anybody?")
 
 
+async def test_a_dial_that_is_given_up_stops_none_of_the_next():
+    air = VirtualAir()
+    one, two = air.transport(), air.transport()
+    async with running(one, two) as hosts:
+        await hosts[0].until(lambda host: bool(host.met))
+        air.deaf.add(frozenset((0, 1)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.dial, next(iter(hosts[0].met)))
+            while not any(one.pending_le_connection for one in air.controllers):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        before = set(hosts[0].met)
+        await two._radio._bridge.run(air.epoch, air.radios[1])  # is known by another name now
+        air.deaf.clear()
+        await hosts[0].until(lambda host: bool(host.met.keys() - before))
+        near = await one.dial(next(iter(hosts[0].met.keys() - before)))
+        far = await hosts[1].arrivals.receive()
+        await near.send(b"hello")
+        assert await far.receive() == b"hello"
+
+
 async def test_a_radio_that_is_switched_off_comes_back():
     air = VirtualAir()
     one, two = air.transport(), air.transport()
