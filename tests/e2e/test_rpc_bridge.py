@@ -228,7 +228,7 @@ def test_nobody_reads_or_the_flags_are_wrong(two):
         process.stdout.close()
         process.stdin.write(json.dumps(call("node.status", 1)).encode() + b"\n")
         process.stdin.flush()
-        assert process.wait(30) == 1
+        assert process.wait(PATIENCE) == 1
         assert process.stderr.read() == b""
     with subprocess.Popen(
         ana.command("rpc", "--events"),
@@ -238,5 +238,5 @@ def test_nobody_reads_or_the_flags_are_wrong(two):
     ) as process:
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(PATIENCE) == 130
         assert b"Traceback" not in process.stderr.read()
