@@ -202,10 +202,13 @@ class World:
                     ends.append(far)
                     nursery.cancel_scope.cancel()
 
+            async def take() -> None:
+                async for far in arrivals:
+                    arrived.append(far)
+                    nursery.start_soon(listen, far)
+
+            nursery.start_soon(take)
             await near.send(_FIRST)
-            while True:
-                arrived.append(await arrivals.receive())
-                nursery.start_soon(listen, arrived[-1])
         for far in arrived:
             if far not in ends:
                 await far.aclose()
