@@ -34,6 +34,9 @@ VARIES = {
 }
 """What differs between two runs, and what it looks like."""
 
+MOVED = ", 1 out, 0 in"
+"""What a link has carried; where both sides have dialled, it may have been the one that went."""
+
 LASTING = 26
 """Characters of the names that come again, in commands too: a message's, a code, a fingerprint."""
 
@@ -136,7 +139,7 @@ def pattern(line: str, home: Path) -> tuple[re.Pattern[str], list[str]]:
         shape += re.escape(line[at : varies.start()]) + f"({VARIES[str(varies.lastgroup)]})"
         parts.append(varies[0])
         at = varies.end()
-    shape += re.escape(line[at:])
+    shape += re.escape(line[at:]).replace(re.escape(MOVED), r"(?:, \d+ out, \d+ in)?")
     return re.compile(shape.replace("\0", "[^\n]+").replace(r"\ ", " ")), parts
 
 
