@@ -53,8 +53,10 @@ def test_a_locked_node_relays_and_opens_what_came_when_it_is_unlocked(network, t
         with ana.client() as client:
             for message in (*ids, *own):
                 client.call(schema.WaitState(id=message, state="handed", timeout=PATIENCE))
+            while not (kinds := {one.kind for one in status(ana).links if one.contact == "box"}):
+                client.call(schema.TakeEvents(consumer="idle", after=1 << 40, timeout=0.2))
+        assert kinds == {"carrier"}
         assert "box" in ana.lines("why", ids[0])[0]["summary"]
-        assert {link.kind for link in status(ana).links if link.contact == "box"} <= {"carrier"}
         seen = status(box)
         assert seen.locked
         assert {link.kind for link in seen.links} <= {"friend", "stranger"}
