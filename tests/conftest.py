@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.pop("DBUS_SESSION_BUS_ADDRESS", None)  # no daemon of a test speaks to this desktop
 
@@ -12,7 +12,12 @@ os.environ.pop("DBUS_SESSION_BUS_ADDRESS", None)  # no daemon of a test speaks t
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("project", deadline=None, print_blob=True)
+settings.register_profile(
+    "project",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],  # it is the machine that is
+)
 settings.load_profile("project")
 
 

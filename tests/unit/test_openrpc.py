@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pnode import errors, schema
@@ -238,7 +238,7 @@ def calls(draw):
     return method["name"], params
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(asked=st.lists(calls(), min_size=5, max_size=30))
 def test_whatever_the_description_allows_never_ends_in_a_defect(asked):
     async def main():
