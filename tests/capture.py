@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.namespaces import NetworkHost
+from tests.patience import PATIENCE
 
 ALL_PROTOCOLS = 0x0003
 BUFFER = 64 * 2**20
@@ -55,7 +56,7 @@ class Capture:
 
     def __exit__(self, *failure: object) -> None:
         self._process.send_signal(signal.SIGTERM)
-        told, _ = self._process.communicate(timeout=10)
+        told, _ = self._process.communicate(timeout=PATIENCE)
         if failure[0] is None:
             assert self._process.returncode == 0
             assert told.split() == ["lost", "0"], "the capture has lost frames"

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,16 +16,11 @@ from p2pnode.client import BlockingClient
 from p2pnode.config import Home
 from p2pnode.errors import LocalError
 from tests.namespaces import NetworkHost
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 P2PNODE = [sys.executable, "-m", "p2pnode"]
-PATIENCE = 60.0
 HOST_NAME = "canary-host-name-2b7d"
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Daemon:

@@ -4,6 +4,7 @@ Between two syncs a disk may keep any of the writes, in any order, whole or torn
 seeded choice of them. WAL needs `locking_mode=EXCLUSIVE` here (the log's index is then in memory).
 """
 
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -87,3 +88,13 @@ class FaultVFS(apsw.VFS):
         for file in self.files:
             file.undo_some(self._random)
         raise apsw.IOError("power cut")
+
+
+@cache
+def fault_disk(name: str) -> FaultVFS:
+    """Return the disk of this name, which stays as long as the process.
+
+    The encrypting layer above is made once for a name and keeps a bare pointer to what is below it:
+    a disk that had gone, and another of its name, crashed the process.
+    """
+    return FaultVFS(name, "unix")

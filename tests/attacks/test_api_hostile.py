@@ -11,6 +11,7 @@ from p2pnode import schema
 from p2pnode.api import http
 from p2pnode.client import Client
 from p2pnode.errors import LocalError
+from tests.patience import PATIENCE
 from tests.served import HEAD, answer, posted, served
 
 STATUS = b'{"jsonrpc":"2.0","id":1,"method":"node.status"}'
@@ -121,7 +122,7 @@ def test_noise_is_answered_or_closed_and_the_next_client_is_served(tmp_path_fact
                 async with await api.stream() as stream:
                     await stream.send_all(noise)
                     await stream.send_eof()
-                    with trio.fail_after(5):
+                    with trio.fail_after(PATIENCE):
                         while await stream.receive_some():
                             pass
             assert (await api.call("node.status"))["schema"] == 1

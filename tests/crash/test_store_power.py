@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from p2pnode.store.custody import Custody
 from p2pnode.store.database import Database
 from p2pnode.store.vault import SCHEMA as VAULT
 from p2pnode.store.vault import Vault
-from tests.fault_vfs import FaultVFS
+from tests.fault_vfs import FaultVFS, fault_disk
 from tests.store_rows import Rows
 
 KEY = bytes(range(32))
@@ -28,11 +27,9 @@ TURNS = 6
 SEED = 20_26
 
 
-@pytest.fixture(scope="module")
-def disk() -> Iterator[FaultVFS]:
-    disk = FaultVFS("p2pnode-fault", "unix")
-    yield disk
-    disk.unregister()
+@pytest.fixture
+def disk() -> FaultVFS:
+    return fault_disk("p2pnode-fault")
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from p2pnode import schema
 from tests import daemons
-from tests.daemons import PATIENCE, Daemon, delivered, homes, texts
+from tests.daemons import Daemon, delivered, homes, texts
 from tests.deb.box import Box, kept_root
 from tests.namespaces import Network
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SECRET = "canary passphrase of the shed"

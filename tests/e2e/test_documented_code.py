@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import P2PNODE, Daemon, by_hand, homes, pair
+from tests.patience import PATIENCE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(
@@ -52,7 +53,7 @@ def test_there_is_code_on_both_pages():
 @pytest.mark.parametrize(("language", "code", "shown"), CODE)
 def test_documented_code_runs_and_prints_what_is_said(place, language, code, shown):
     words = [sys.executable, "-c", code] if language == "python" else ["sh", "-euc", code]
-    done = subprocess.run(words, env=place, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env=place, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
     assert '"error":{"code"' not in done.stdout
     if shown:

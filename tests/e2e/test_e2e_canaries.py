@@ -10,9 +10,11 @@ import pytest
 
 from p2pnode import schema
 from p2pnode.errors import LocalError
-from tests.daemons import HOST_NAME, PATIENCE, Daemon, delivered, free_port, homes, pair
+from tests.daemons import HOST_NAME, Daemon, delivered, homes, pair
 from tests.e2e.test_e2e_carrying import arrived, marks
 from tests.namespaces import NetworkHost, networks
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 network = pytest.fixture(networks)
 
@@ -125,13 +127,13 @@ def _live(net, root: Path, small: Path) -> None:
             daemon.start()
         codes = [pair(*two)[0][0]["uri"] for two in ((ana, bo), (bo, cy), (ana, cy))]
         [bo_tag] = [one["tag"] for one in ana.lines("peers")[0]["peers"] if one["name"] == bo.name]
-        assert f"peer={bo_tag} " in ana.log.read_text()
         identities = [mark for daemon in people for mark in marks(daemon)]
         net["c"].cut()
         ids = [ana.lines("send", cy.name, f"{TEXT} {number}")[0]["id"] for number in range(5)]
         with ana.client() as client:
             for message in ids:
                 client.call(schema.WaitState(id=message, state="handed", timeout=PATIENCE))
+        assert f"peer={bo_tag} " in ana.log.read_text()  # there is a link, for it carries
         net["a"].cut()
         net["c"].heal()
         arrived(cy, len(ids))

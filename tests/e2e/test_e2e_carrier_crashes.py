@@ -4,7 +4,9 @@ import json
 import random
 
 from p2pnode import schema
-from tests.daemons import Daemon, free_port, homes, pair, texts
+from tests.daemons import Daemon, homes, pair, texts
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 MESSAGES = 300
 KILLS = 50
@@ -73,7 +75,7 @@ def test_fifty_kills_of_a_carrier_lose_nothing_it_accepted(tmp_path):
             bo.ready()
         with ana.client() as client:
             for message in ids:
-                client.call(schema.WaitState(id=message, state="handed", timeout=120))
+                client.call(schema.WaitState(id=message, state="handed", timeout=PATIENCE))
         ana.kill()  # from here on only the carrier can bring what is missing
         with cy.client() as client:
             while len(texts(cy, "ana")) < MESSAGES:

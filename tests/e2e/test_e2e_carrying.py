@@ -6,6 +6,7 @@ import pytest
 from p2pnode import schema
 from tests.daemons import Daemon, canaries, delivered, files_below, homes, pair, texts
 from tests.namespaces import networks
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 
@@ -17,7 +18,7 @@ def arrived(daemon: Daemon, count: int) -> list[str]:
     found: list[str] = []
     with daemon.client() as client:
         while len(found) < count:
-            asked = schema.TakeEvents(consumer="test", timeout=60)
+            asked = schema.TakeEvents(consumer="test", timeout=PATIENCE)
             events = client.call(asked).events
             assert events, f"{daemon.name} still waits for {count - len(found)} messages"
             client.call(schema.AckEvents(consumer="test", cursor=events[-1].cursor))
@@ -67,7 +68,7 @@ def test_a_friend_carries_between_hosts_that_never_meet(network, tmp_path):
         ids = [ana.lines("send", "cy", f"{SECRET} {number}")[0]["id"] for number in range(30)]
         with ana.client() as client:
             for message in ids:
-                client.call(schema.WaitState(id=message, state="handed", timeout=60))
+                client.call(schema.WaitState(id=message, state="handed", timeout=PATIENCE))
         net["a"].cut()
         net["c"].heal()
         written = [f"{SECRET} {number}" for number in range(30)]

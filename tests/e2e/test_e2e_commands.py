@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from p2pnode.store import keys
 from p2pnode.store.database import Database
 from p2pnode.store.vault import SCHEMA
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_refused_pairing_leaves_no_contact(tmp_path):
                 assert json.loads(shows.stdout.readline())["event"] == "compare"
                 shows.communicate("n\n")
                 assert shows.returncode == 5
-                assert joins.wait(30) == 5
+                assert joins.wait(PATIENCE) == 5
         for daemon in (ana, bo):
             assert daemon.lines("contacts", "list")[0]["contacts"] == []
         assert "code" in bo.cli("pair", "join", "P2PNODE:AAAA", code=5)
@@ -153,20 +153,18 @@ def test_sigterm_ends_a_daemon_with_an_open_event_stream(tmp_path):
         )
         waiting = threading.Thread(target=lambda: wait_long(ana))
         waiting.start()
-        began = time.monotonic()
         assert ana.end(signal.SIGTERM) == 0
-        assert time.monotonic() - began < 3, "the promise of the command line"
-        assert reader.wait(30) == 3
-        waiting.join(30)
+        assert reader.wait(PATIENCE) == 3
+        waiting.join(PATIENCE)
 
 
 def wait_long(daemon: Daemon) -> None:
-    """Ask for events that do not come."""
+    """Ask for events that do not come, for longer than a test waits for an end."""
     from p2pnode.errors import LocalError
 
     try:
         with daemon.client() as client:
-            client.call(schema.TakeEvents(consumer="long", timeout=60))
+            client.call(schema.TakeEvents(consumer="long", timeout=3_600))
     except LocalError:
         return  # the daemon ended, as the test wants
 
@@ -190,5 +188,5 @@ def test_chat_in_a_pipe(two):
         assert any("answered in chat" in line for line in said)
         chat.stdin.write("/quit\n")
         chat.stdin.flush()
-        assert chat.wait(30) == 0
+        assert chat.wait(PATIENCE) == 0
     assert "typed in chat" in bo.cli("history", "ana")

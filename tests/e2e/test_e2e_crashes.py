@@ -6,6 +6,7 @@ import threading
 from p2pnode import schema
 from p2pnode.errors import LocalError
 from tests.daemons import Daemon, by_hand, delivered, homes, pair, texts
+from tests.patience import PATIENCE
 
 MESSAGES = 500
 KILLS = 50
@@ -48,7 +49,9 @@ class Sender(threading.Thread):
     def reach(self, count: int) -> None:
         """Wait until that many were answered."""
         with self.moved:
-            self.moved.wait_for(lambda: len(self.answered) >= count or not self.is_alive(), 60)
+            self.moved.wait_for(
+                lambda: len(self.answered) >= count or not self.is_alive(), PATIENCE
+            )
         if self.failure is not None:
             raise self.failure
 
@@ -74,7 +77,7 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path):
             victim.process.wait()
             victim.launch()
             victim.ready()
-        sender.join(120)
+        sender.join(PATIENCE)
         assert sender.failure is None, sender.failure
         assert len(sender.answered) == MESSAGES
         delivered(ana, list(sender.answered))

@@ -18,9 +18,10 @@ from p2pnode.store import keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
 from p2pnode.turns import carry
-from tests.daemons import PATIENCE, Daemon, delivered, homes, texts
+from tests.daemons import Daemon, delivered, homes, texts
 from tests.e2e.test_e2e_carrier_crashes import acquaint
 from tests.namespaces import Network, networks
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 

@@ -13,8 +13,9 @@ import pytest
 from p2pnode import schema
 from p2pnode.errors import VaultLocked
 from p2pnode.store import keys
-from tests.daemons import PATIENCE, Daemon, by_hand, delivered, homes, pair, texts
+from tests.daemons import Daemon, by_hand, delivered, homes, pair, texts
 from tests.e2e.test_e2e_carrying import memory
+from tests.patience import PATIENCE
 
 PASSPHRASE = "canary passphrase of ana"
 SECRET = "canary-text-of-ana"

@@ -10,6 +10,7 @@ from p2pnode.protocol.link.keys import of_pass
 from tests.daemons import Daemon, delivered, files_below, homes, pair, texts
 from tests.e2e.test_e2e_carrying import arrived, marks, memory
 from tests.namespaces import networks
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 
@@ -51,9 +52,11 @@ def test_a_locked_node_relays_and_opens_what_came_when_it_is_unlocked(network, t
         own = [ana.lines("send", "box", f"for the box {number}")[0]["id"] for number in range(10)]
         with ana.client() as client:
             for message in (*ids, *own):
-                client.call(schema.WaitState(id=message, state="handed", timeout=60))
+                client.call(schema.WaitState(id=message, state="handed", timeout=PATIENCE))
+            while not (kinds := {one.kind for one in status(ana).links if one.contact == "box"}):
+                client.call(schema.TakeEvents(consumer="idle", after=1 << 40, timeout=0.2))
+        assert kinds == {"carrier"}
         assert "box" in ana.lines("why", ids[0])[0]["summary"]
-        assert [link.kind for link in status(ana).links if link.contact == "box"] == ["carrier"]
         seen = status(box)
         assert seen.locked
         assert {link.kind for link in seen.links} <= {"friend", "stranger"}

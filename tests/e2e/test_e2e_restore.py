@@ -16,8 +16,9 @@ from p2pnode.protocol.envelope import parse_untrusted
 from p2pnode.store import keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
-from tests.daemons import PATIENCE, Daemon, by_hand, delivered, homes, pair, texts
+from tests.daemons import Daemon, by_hand, delivered, homes, pair, texts
 from tests.namespaces import networks
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 

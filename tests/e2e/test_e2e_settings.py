@@ -13,7 +13,8 @@ from p2pnode.__main__ import LOCAL
 from p2pnode.cli.verbs import group, run
 from p2pnode.config import Home
 from p2pnode.errors import ConfigError
-from tests.daemons import PATIENCE, Daemon, by_hand, delivered, homes, pair
+from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 OWN = "# mine\n[transports]\nlan = false  # quiet\n\n[log]\nlevel = 'info'  # enough\n"
 

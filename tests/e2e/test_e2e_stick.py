@@ -19,6 +19,7 @@ import pytest
 from p2pnode import schema
 from tests.daemons import Daemon, delivered, homes, pair, texts
 from tests.namespaces import networks
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 
@@ -28,9 +29,6 @@ HEAD = 32
 SIZES = {1: 4_096, 4: 16_384, 16: 65_536}
 
 CUTS = 12
-PATIENCE = 20.0
-"""Seconds a program may take over a damaged image; more means that it runs in circles."""
-
 ENVIRONMENT = {**os.environ, "MTOOLSRC": os.devnull, "MTOOLS_SKIP_CHECK": "1"}
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.daemons import P2PNODE, Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=5 * PATIENCE
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -56,7 +57,7 @@ def answers(daemon: Daemon, count: int) -> list[str]:
     """Wait for messages and return their texts."""
     got: list[str] = []
     while len(got) < count:
-        got += [one["text"] for one in daemon.lines("recv", "--timeout", "30")]
+        got += [one["text"] for one in daemon.lines("recv", "--timeout", str(PATIENCE))]
     return got
 
 
@@ -192,7 +193,7 @@ def test_the_relay_carries_for_people_it_does_not_know(two, tmp_path):
             other.mkdir()
             place.cli("courier", "write", str(other))
             relay.send_signal(signal.SIGTERM)
-            assert relay.wait(30) == 0
+            assert relay.wait(PATIENCE) == 0
         finally:
             relay.kill()
     bo.start()

@@ -6,7 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from tests.daemons import PATIENCE, Daemon, by_hand, delivered, homes, pair
+from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 CANARY = "canary-5d1e"
 HOOK = """#!/bin/sh

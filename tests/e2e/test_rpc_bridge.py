@@ -11,6 +11,7 @@ import pytest
 from p2pnode.api.http import MAX_BODY
 from p2pnode.cli.rpc import MAX_LINE
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.patience import PATIENCE
 
 
 class Bot:
@@ -62,7 +63,7 @@ def bridge(daemon: Daemon, *words: str) -> Iterator[Bot]:
     ) as process:
         try:
             yield Bot(process)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=PATIENCE)
             assert (out, err, process.returncode) == (b"", b"", 0)
         finally:
             process.kill()
@@ -227,7 +228,7 @@ def test_nobody_reads_or_the_flags_are_wrong(two):
         process.stdout.close()
         process.stdin.write(json.dumps(call("node.status", 1)).encode() + b"\n")
         process.stdin.flush()
-        assert process.wait(30) == 1
+        assert process.wait(PATIENCE) == 1
         assert process.stderr.read() == b""
     with subprocess.Popen(
         ana.command("rpc", "--events"),
@@ -237,5 +238,5 @@ def test_nobody_reads_or_the_flags_are_wrong(two):
     ) as process:
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(PATIENCE) == 130
         assert b"Traceback" not in process.stderr.read()

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pnode import archive
@@ -28,7 +28,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.lists(steps, max_size=40), st.sampled_from([0, 4 * DAY]))
 def test_the_export_holds_what_is_its_persons_and_nothing_else(history, retention):
     people = {name: Correspondent(name, retention=retention) for name in NAMES}

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
 
-LONGEST = 120
+LONGEST = 600
 """Seconds a town may take; they take a few."""
 
 KINDS = ("waypoint", "community", "workday", "bus")

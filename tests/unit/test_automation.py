@@ -16,6 +16,7 @@ from p2pnode.automation.program import run_program, surroundings, unfit
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Hooks, Notify, load
 from p2pnode.errors import ConfigError, StoreFull
+from tests.patience import PATIENCE
 from tests.scripted_node import ScriptedNode
 
 EVIL = "-h \x1b[2J\u202e<b>&\x07\nred"
@@ -43,14 +44,14 @@ async def gone(path: Path) -> None:
 
 async def until(true) -> None:
     """Wait for something that gives no event."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         while not true():  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
 async def becomes(service, state, detail="") -> None:
     """Wait until a hook is in a state."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         while True:
             found = (await service.call(schema.GetStatus())).programs["on_message"]
             if (found.state, found.detail) == (state, detail or found.detail):
@@ -110,7 +111,7 @@ async def test_a_program_gets_what_is_named_and_nothing_else(tmp_path, monkeypat
 async def test_what_takes_too_long_is_killed_with_all_it_started(tmp_path):
     child = tmp_path / "child"
     program = script(tmp_path / "slow", f"sleep 1000 & echo $! > {child}", "sleep 1000")
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while not (child.exists() and child.read_text()):
             code = await run_program(
                 [program], b"", environment=surroundings(tmp_path), patience=0.5

@@ -8,6 +8,7 @@ import pytest
 
 from tests.capture import Capture
 from tests.namespaces import LOCKS, NetworkHost, networks, sweep
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 
@@ -24,7 +25,7 @@ with socket.create_server(("::", 4000), family=socket.AF_INET6, dualstack_ipv6=T
 
 FETCH = """
 import socket, sys
-with socket.create_connection((sys.argv[1], 4000), timeout=2) as one:
+with socket.create_connection((sys.argv[1], 4000), timeout=float(sys.argv[2])) as one:
     while one.recv(65536):
         pass
 print("fetched")
@@ -37,10 +38,9 @@ def listening(host: NetworkHost) -> None:
     assert server.stdout.readline() == "ready\n"
 
 
-def fetches(host: NetworkHost, address: str) -> bool:
-    done = subprocess.run(
-        host.command([sys.executable, "-c", FETCH, address]), capture_output=True, text=True
-    )
+def fetches(host: NetworkHost, address: str, patience: float = PATIENCE) -> bool:
+    words = [sys.executable, "-c", FETCH, address, str(patience)]
+    done = subprocess.run(host.command(words), capture_output=True, text=True)
     return done.stdout == "fetched\n"
 
 
@@ -50,11 +50,11 @@ def test_hosts_reach_each_other_until_cut(network):
     for address in (net["b"].ipv4, net["b"].ipv6):
         assert fetches(net["a"], address)
     net["b"].cut()
-    assert not fetches(net["a"], net["b"].ipv4)
+    assert not fetches(net["a"], net["b"].ipv4, patience=2.0)
     net["b"].heal()
     assert fetches(net["a"], net["b"].ipv4)
     net["a"].down()
-    assert not fetches(net["a"], net["b"].ipv4)
+    assert not fetches(net["a"], net["b"].ipv4, patience=2.0)
     net["a"].up()
     net["b"].add_address("10.77.0.99/24")
     assert fetches(net["a"], "10.77.0.99")
@@ -64,7 +64,7 @@ def test_networks_do_not_see_each_other(network):
     one, two = network("a"), network("a", "b")
     listening(two["b"])
     assert fetches(two["a"], two["b"].ipv4)
-    assert not fetches(one["a"], two["b"].ipv4)
+    assert not fetches(one["a"], two["b"].ipv4, patience=2.0)
 
 
 def test_capture_joins_what_spans_segments(network, tmp_path):

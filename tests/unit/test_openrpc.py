@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pnode import errors, schema
@@ -25,6 +25,7 @@ from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns.stores import Stores
 from tests.json_schema import resolved, values, wrong
+from tests.patience import PATIENCE
 from tests.served import served
 
 TOLD = describe()
@@ -159,12 +160,12 @@ async def test_answers_of_real_nodes_fit_the_description(tmp_path):
         ana = Checked(await stack.enter_async_context(node(net, "ana")))
         bo = Checked(await stack.enter_async_context(node(net, "bo")))
         await ana("events.begin", consumer="new")
-        await ana("node.ready", timeout=5)
+        await ana("node.ready", timeout=PATIENCE)
         await pair(ana, bo)
         sent = await ana("message.send", to="bo", text="hello")
-        await ana("message.wait", id=sent["id"], timeout=30)
+        await ana("message.wait", id=sent["id"], timeout=PATIENCE)
         await bo("message.send", to="ana", text="and back \x1b[2J")
-        taken = await ana("events.take", consumer="new", timeout=30)
+        taken = await ana("events.take", consumer="new", timeout=PATIENCE)
         kinds = {one["kind"] for one in taken["events"]}
         assert "contact.paired" in kinds
         await ana("events.ack", consumer="new", cursor=taken["events"][-1]["cursor"])
@@ -237,7 +238,7 @@ def calls(draw):
     return method["name"], params
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(asked=st.lists(calls(), min_size=5, max_size=30))
 def test_whatever_the_description_allows_never_ends_in_a_defect(asked):
     async def main():

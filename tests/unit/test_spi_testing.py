@@ -153,7 +153,25 @@ DEFECTS = [
 @asynccontextmanager
 async def pair() -> AsyncIterator[Pair]:
     net = MemoryNet()
-    yield Pair(net.transport("a"), net.transport("b"), nowhere=Address(b"nobody"), patience=1.0)
+    yield Pair(net.transport("a"), net.transport("b"), nowhere=Address(b"nobody"))
+
+
+async def test_the_kit_dials_again(monkeypatch):
+    """As a node does: here every other dial fails, after the far end has got its channel."""
+    dial = MemoryTransport.dial
+    dials = 0
+
+    async def fickle(self, address, lane=None):
+        nonlocal dials
+        channel = await dial(self, address, lane)
+        dials += 1
+        if dials % 2:
+            await channel.aclose()
+            raise ChannelClosed
+        return channel
+
+    monkeypatch.setattr(MemoryTransport, "dial", fickle)
+    await check_transport(pair)
 
 
 FOUND = {AssertionError, trio.TooSlowError, ChannelClosed, UnicodeDecodeError}
@@ -168,7 +186,7 @@ def kinds(error: BaseException) -> set[type[BaseException]]:
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
-async def test_the_kit_finds(defect: Callable[[Patch], None], monkeypatch):
+async def test_the_kit_finds(defect: Callable[[Patch], None], monkeypatch, autojump_clock):
     before = set(os.listdir("/proc/self/fd"))
     defect(monkeypatch)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - perhaps in groups
@@ -179,7 +197,7 @@ async def test_the_kit_finds(defect: Callable[[Patch], None], monkeypatch):
             os.close(int(left))
 
 
-async def test_the_kit_finds_a_fault_that_does_not_end_the_channel():
+async def test_the_kit_finds_a_fault_that_does_not_end_the_channel(autojump_clock):
     async def harmless(channel):
         await channel.send(b"well formed")
 

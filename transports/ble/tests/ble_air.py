@@ -216,9 +216,37 @@ class VirtualAir(LocalLink):
             asyncio.get_running_loop().call_soon(there.on_ll_control_pdu, sender_address, packet)
 
 
+class AirController(Controller):
+    """One that ends an attempt to connect when it is told to.
+
+    Bumble's says yes to that and goes on: it then refuses every further attempt, for ever.
+    """
+
+    def on_hci_le_create_connection_cancel_command(
+        self, _: hci.HCI_LE_Create_Connection_Cancel_Command
+    ) -> hci.HCI_StatusReturnParameters:
+        asked, self.pending_le_connection = self.pending_le_connection, None
+        if asked is not None:
+            asyncio.get_running_loop().call_soon(
+                self.send_hci_packet,
+                hci.HCI_LE_Connection_Complete_Event(
+                    status=hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR,
+                    connection_handle=0,
+                    role=hci.Role.CENTRAL,
+                    peer_address_type=asked.peer_address.address_type,
+                    peer_address=asked.peer_address,
+                    connection_interval=0,
+                    peripheral_latency=0,
+                    supervision_timeout=0,
+                    central_clock_accuracy=0,
+                ),
+            )
+        return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+
 def controller_on(air: VirtualAir, number: int, **ends) -> Controller:
     """Return a new controller; Bumble's does not carry all features through."""
-    controller = Controller(str(number), link=air, **ends)
+    controller = AirController(str(number), link=air, **ends)
     controller.le_features &= ~(
         hci.LeFeatureMask.LL_PRIVACY | hci.LeFeatureMask.LE_EXTENDED_ADVERTISING
     )

@@ -1,7 +1,9 @@
 """bleak's two backend classes on a Bumble host, so that the real `BleakScanner` and `BleakClient`
 run above virtual controllers."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
@@ -11,10 +13,18 @@ from bleak.exc import BleakError
 from bumble.core import AdvertisingData
 from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.gatt import Characteristic
+from bumble.hci import HCI_LE_Create_Connection_Cancel_Command
 
 UUIDS = AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS
 WRITE = Characteristic.Properties.WRITE_WITHOUT_RESPONSE
 NOTIFY = Characteristic.Properties.NOTIFY
+
+
+REACH_TIME = 5.0
+"""Seconds an attempt to connect may take."""
+
+GIVE_UP_TIME = 1.0
+"""Seconds ending one may take."""
 
 
 def text_of(uuid) -> str:
@@ -84,7 +94,7 @@ def client_backend(
             return self._connection is not None
 
         async def connect(self, *_, **__) -> None:
-            self._connection = connection = await device.connect(self._target, timeout=5)
+            self._connection = connection = await self._reached()
             connection.on(Connection.EVENT_DISCONNECTION, self._gone)
             peer = Peer(connection)
             await peer.request_mtu(mtu)
@@ -104,6 +114,19 @@ def client_backend(
                             known,
                         )
                     )
+
+        async def _reached(self) -> Connection:
+            """Return a connection; given up, there is neither one nor an attempt at one."""
+            reaching = asyncio.create_task(device.connect(self._target, timeout=REACH_TIME))
+            try:
+                return await asyncio.shield(reaching)
+            except asyncio.CancelledError:
+                with suppress(Exception):  # the adapter may be gone
+                    async with asyncio.timeout(GIVE_UP_TIME):
+                        await device.send_sync_command(HCI_LE_Create_Connection_Cancel_Command())
+                        await (await reaching).disconnect()
+                reaching.cancel()
+                raise
 
         def _gone(self, _: int) -> None:
             self._connection = None

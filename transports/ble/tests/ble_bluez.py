@@ -26,6 +26,8 @@ from dbus_fast.annotations import (
 from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
+from tests.patience import PATIENCE
+
 ADAPTER = "/org/bluez/hci0"
 DEVICE = f"{ADAPTER}/dev_C0_00_00_00_00_01"
 
@@ -177,7 +179,7 @@ class FakeBluez:
             return next((one for one in self.asked if one.startswith(beginning)), None)
 
         with self._changed:
-            assert self._changed.wait_for(found, timeout=20), (beginning, self.asked)
+            assert self._changed.wait_for(found, timeout=PATIENCE), (beginning, self.asked)
             what = found()
             assert what is not None
             self.asked.remove(what)
@@ -186,7 +188,7 @@ class FakeBluez:
     def wait_for_notification(self) -> bytes:
         """Return the next value notified on TX."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self._notified, timeout=20)
+            assert self._changed.wait_for(lambda: self._notified, timeout=PATIENCE)
             return self._notified.pop(0)
 
     def run(self, coroutine) -> Any:

@@ -105,7 +105,7 @@ async def test_ble_conforms(mtu):
     async def pair() -> AsyncIterator[Pair]:
         air = VirtualAir(seed=mtu)
         air.mtu = mtu
-        yield Pair(air.transport(), air.transport(), NOWHERE, FAULTS, patience=60)
+        yield Pair(air.transport(), air.transport(), NOWHERE, FAULTS)
 
     await check_transport(pair)
 
@@ -141,7 +141,8 @@ async def test_two_hundred_frames_each_way():
 async def test_what_is_lost_on_the_way_is_made_up_for():
     """A stack that drops one in thirty of what nobody acknowledges, and of the advertisements."""
     air = VirtualAir(seed=9)
-    one, two = air.transport(times=QUICK), air.transport(times=QUICK)
+    times = Times(resend=0.3, keep_alive=0.2)  # silence is not the matter here
+    one, two = air.transport(times=times), air.transport(times=times)
     async with running(one, two) as hosts:
         air.loss = 1 / 30
         near, far = await dialled(one, hosts)
@@ -226,7 +227,7 @@ async def test_one_peers_backlog_starves_nobody():
 
 # Ends --------------------------------------------------------------------------------------------
 
-QUICK = Times(resend=0.3, keep_alive=0.2, silent=1.0)
+QUICK = Times(resend=0.3, keep_alive=0.2, silent=3.0)
 
 
 async def test_a_peer_that_vanishes_without_a_callback_is_noticed():
@@ -242,6 +243,27 @@ async def test_a_peer_that_vanishes_without_a_callback_is_noticed():
                 await channel.receive()
             with pytest.raises(ChannelClosed):
                 await channel.send(b"anybody?")
+
+
+async def test_a_dial_that_is_given_up_stops_none_of_the_next():
+    air = VirtualAir()
+    one, two = air.transport(), air.transport()
+    async with running(one, two) as hosts:
+        await hosts[0].until(lambda host: bool(host.met))
+        air.deaf.add(frozenset((0, 1)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.dial, next(iter(hosts[0].met)))
+            while not any(one.pending_le_connection for one in air.controllers):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        before = set(hosts[0].met)
+        await two._radio._bridge.run(air.epoch, air.radios[1])  # is known by another name now
+        air.deaf.clear()
+        await hosts[0].until(lambda host: bool(host.met.keys() - before))
+        near = await one.dial(next(iter(hosts[0].met.keys() - before)))
+        far = await hosts[1].arrivals.receive()
+        await near.send(b"hello")
+        assert await far.receive() == b"hello"
 
 
 async def test_a_radio_that_is_switched_off_comes_back():

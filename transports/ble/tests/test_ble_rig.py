@@ -15,6 +15,7 @@ class Host:
         self.address = hci.Address(f"C{number}:00:00:00:00:01")
         self.standing: set[int] = set()
         self.ended: list[int] = []
+        self.in_vain: list[int] = []
         self.controller: Controller = controller_on(air, number, host_sink=self)
         self.controller.random_address = self.address
         self.advertise()
@@ -27,7 +28,10 @@ class Host:
     def on_packet(self, raw: bytes) -> None:
         packet = hci.HCI_Packet.from_bytes(raw)
         if isinstance(packet, hci.HCI_LE_Connection_Complete_Event):
-            self.standing.add(packet.connection_handle)
+            if packet.status == hci.HCI_ErrorCode.SUCCESS:
+                self.standing.add(packet.connection_handle)
+            else:
+                self.in_vain.append(packet.status)
         elif isinstance(packet, hci.HCI_Disconnection_Complete_Event):
             self.standing.remove(packet.connection_handle)
             self.ended.append(packet.reason)
@@ -49,6 +53,12 @@ class Host:
                 min_ce_length=0,
                 max_ce_length=0,
             )
+        )
+
+    def give_up(self) -> None:
+        """Ask for no connection any more."""
+        self.controller.on_hci_le_create_connection_cancel_command(
+            hci.HCI_LE_Create_Connection_Cancel_Command()
         )
 
     def hear(self, other: "Host") -> None:
@@ -84,6 +94,21 @@ def test_two_who_connect_to_each_other_at_once_have_one_connection():
         one.hear(two)
         two.hear(one)
         assert await settled(one, two) == [1, 1]
+
+    on_air(scene)
+
+
+def test_who_gives_up_is_told_and_may_ask_again():
+    async def scene(air: VirtualAir, one: Host, two: Host) -> None:
+        one.connect(two)
+        one.give_up()
+        assert await settled(one, two) == [0, 0]
+        assert one.in_vain == [hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR]
+        one.connect(two)
+        one.hear(two)
+        one.give_up()  # too late
+        assert await settled(one, two) == [1, 1]
+        assert len(one.in_vain) == 1
 
     on_air(scene)
 

@@ -8,6 +8,7 @@ from p2pnode_courier import FolderCourier
 from p2pnode_courier.settings import CourierSettings
 
 from p2pnode.spi.transport import Deposit
+from tests.patience import PATIENCE
 from transports.courier.tests.courier_writer import PARCELS
 
 ROOT = Path(__file__).parents[3]
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 async def test_kill_9(tmp_path):
     command = [sys.executable, "-m", "transports.courier.tests.courier_writer"]
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE):
         done = await trio.run_process(
             [*command, str(tmp_path), "7", "16"], cwd=ROOT, capture_stdout=True
         )

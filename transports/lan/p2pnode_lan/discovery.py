@@ -161,7 +161,10 @@ class Discovery:
         finally:
             await _end([*self._resolving.values(), *([registering] if registering else [])])
             with suppress(Exception):  # the network may be gone: then nobody hears the goodbye
-                await asyncio.wait_for(zeroconf.async_close(), GOODBYE_TIME)
+                goodbye = zeroconf.async_unregister_all_services()
+                await asyncio.wait_for(goodbye, GOODBYE_TIME)
+            with suppress(Exception):  # heard or not: cut off, it would leave its sockets open
+                await zeroconf.async_close()
 
     def _changed(
         self,

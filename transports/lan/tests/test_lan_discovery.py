@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from enum import Enum
 
@@ -9,6 +10,7 @@ import pytest
 import trio
 from p2pnode_lan import LanTransport, discovery
 from p2pnode_lan.discovery import MAX_PEERS, SERVICE, Discovery, Sighting
+from p2pnode_lan.interfaces import chosen
 from p2pnode_lan.settings import LanSettings
 
 from p2pnode.errors import TransportUnavailable
@@ -79,6 +81,23 @@ def test_goodbyes_make_room(listener, told):
 def test_names_no_node_would_choose_are_passed_over(listener, told, text):
     assert feed(listener, (text, Change.Added), (text, Change.Removed)) == set()
     assert told == []
+
+
+def test_a_goodbye_that_is_cut_off_leaves_no_socket(monkeypatch):
+    """As on a machine that does not get to saying it in time."""
+    monkeypatch.setattr(discovery, "GOODBYE_TIME", 0.0)
+
+    async def announced_and_ended() -> None:
+        told = asyncio.Event()
+        own = Discovery(name(0), chosen(["lo"], loopback=True), 4001, lambda _: told.set())
+        running = asyncio.create_task(own.run())
+        await told.wait()
+        running.cancel()
+        await asyncio.wait({running})
+
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(announced_and_ended())
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_without_zeroconf_the_transport_is_unavailable_and_says_what_helps(monkeypatch):

@@ -17,15 +17,9 @@ from p2pnode_lan.transport import PENDING_INCOMING
 from p2pnode.errors import ChannelClosed
 from p2pnode.spi.testing import Pair, RecordingHost, check_transport
 from p2pnode.spi.transport import MAX_FRAME, Address, Channel, Transport
+from tests.ports import free_port
 
 LOOPBACK = ip_address("127.0.0.1")
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def local(**settings) -> LanTransport:

@@ -18,14 +18,12 @@ import pytest
 import p2pnode
 from tests.capture import Capture
 from tests.namespaces import NetworkHost, networks
+from tests.patience import PATIENCE
 
 network = pytest.fixture(networks)
 
 SCRIPT = Path(__file__).with_name("lan_node.py")
 PATHS = [Path(module.__file__ or "").parents[1] for module in (p2pnode, p2pnode_lan)]
-
-PATIENCE = 20.0
-"""Seconds an event may take: sightings take 1 s, a restart of discovery a few."""
 
 
 class Node:

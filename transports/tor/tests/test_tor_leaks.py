@@ -121,8 +121,7 @@ def test_no_packet_leaves_but_to_tor_and_none_when_tor_is_down(network, tmp_path
         ana.configure(tor, f'program = "{program}"')
         with captured(ends[0], tmp_path) as anas, captured(ends[1], tmp_path) as bos:
             for daemon in (ana, bo):
-                daemon.start()
-                assert daemon.state() == ("up", "")
+                daemon.start_until("up")
             pair_from_afar(ana, bo)
             delivered(ana, ana.write("bo", ["there"]))
             delivered(bo, bo.write("ana", ["and back"]))

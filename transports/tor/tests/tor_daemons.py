@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from p2pnode import schema
 from tests.daemons import Daemon, homes, texts
 from tests.namespaces import NetworkHost
+from tests.patience import PATIENCE
 from transports.tor.tests.tor_network import Control, TorNetwork, controlling
 
 NO_DAEMON = 3
@@ -26,6 +28,13 @@ class TorDaemon(Daemon):
             + "".join(f"{line}\n" for line in lines)
             + f"options = {json.dumps(list(network.options))}\n"
         )
+
+    def start_until(self, state: str, detail: str = "") -> None:
+        """Run the daemon and wait for a state of its Tor, which may come after the start."""
+        self.start()
+        end = time.monotonic() + PATIENCE
+        while (how := self.state()) != (state, detail):
+            assert time.monotonic() < end, how  # each look is a process of its own
 
     def tor(self) -> AbstractContextManager[Control]:
         """Control its own tor."""

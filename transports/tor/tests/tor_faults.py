@@ -17,6 +17,7 @@ from itertools import count
 
 from p2pnode.protocol import limits
 from tests.daemons import delivered
+from tests.patience import PATIENCE
 from transports.tor.tests.tor_daemons import TorDaemon, daemons, pair_from_afar
 from transports.tor.tests.tor_network import TorNetwork, missing, network_on_loopback
 
@@ -76,7 +77,7 @@ def set_network(victim: TorDaemon, *, on: bool) -> None:
 
 @contextmanager
 def keeps_dialling(author: TorDaemon, seconds: float) -> Iterator[None]:
-    """Let so much time pass after the body; a daemon's tor must be asked for an onion meanwhile.
+    """Let so much time pass after the body, and more until a daemon's tor is asked for an onion.
 
     Tor may hide for a while that the other end is gone: a link that seems to stand is as good,
     until its keep-alive tells.
@@ -86,9 +87,13 @@ def keeps_dialling(author: TorDaemon, seconds: float) -> Iterator[None]:
         yield
         told = control.ask("GETINFO stream-status")  # a dial may be under way from before
         told += [event[0] for event in control.events(time.monotonic() + seconds)]
-        dialled = any(".onion:" in line and "SUCCEEDED" not in line for line in told)
-        seems_to_stand = seconds <= limits.DEAD_AFTER and author.lines("status")[0]["links"]
-        assert dialled or seems_to_stand, (told, author.lines("status"))
+        end = time.monotonic() + PATIENCE
+        while not any(".onion:" in line and "SUCCEEDED" not in line for line in told):
+            status = author.lines("status")[0]
+            if seconds <= limits.DEAD_AFTER and status["links"]:
+                break
+            assert time.monotonic() < end, (told, status)
+            told += [event[0] for event in control.events(time.monotonic() + 1.0)]
 
 
 def faults(talk: Talk, daemon_gone: float, tor_gone: float) -> dict[str, Callable[[], float]]:

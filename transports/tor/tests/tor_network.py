@@ -26,6 +26,8 @@ from pathlib import Path
 import pytest
 
 from tests.namespaces import NetworkHost
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 AUTHORITIES, RELAYS = 3, 2
 
@@ -35,9 +37,6 @@ VOTES_EVERY = 5
 HEAD_START = 1.7
 """Seconds before such a moment at which the network best starts: too late for the votes then under
 way, and early enough that all relays are known to the next ones."""
-
-PATIENCE = 90.0
-"""Seconds until a step of the start counts as failed."""
 
 _EVERYWHERE = """\
 TestingTorNetwork 1
@@ -75,15 +74,6 @@ def missing() -> str:
     """Say what this machine lacks, "" when nothing."""
     lacks = [name for name in ("tor", "tor-gencert") if shutil.which(name) is None]
     return f"not installed: {', '.join(lacks)} (apt install tor)" if lacks else ""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return TCP ports of loopback nobody listens on."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class Control:
@@ -236,7 +226,7 @@ class TorNetwork:
     def start(self) -> None:
         """Make keys, start all, and wait until every authority's consensus lists every relay."""
         began = time.monotonic()
-        ports = free_ports(len(self.core) + AUTHORITIES)
+        ports = [free_port() for _ in range(len(self.core) + AUTHORITIES)]
         directories = ports[len(self.core) :]
         self.ports = frozenset(ports)
         authorities = self.core[:AUTHORITIES]
@@ -280,7 +270,7 @@ class TorNetwork:
 
     def bridge(self) -> str:
         """Start an obfs4 bridge and return its line, as a provider would hand it out."""
-        onion_port, port = free_ports(2)
+        onion_port, port = free_port(), free_port()
         tor = Tor(self.root / "bridge")
         tor.home.mkdir(mode=0o700)
         self.guests.append(tor)
