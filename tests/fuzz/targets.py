@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 import trio
 import trio.testing
 
-from p2pnode import client, config, schema
+from p2pnode import config, schema
 from p2pnode.api import rpc
 from p2pnode.api.application import Conversation
 from p2pnode.api.http import HttpStream
+from p2pnode.calls import Exchange, decode_answer, decode_answers, encode_call
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.engine.pairings import code_untrusted
 from p2pnode.errors import (
@@ -583,7 +584,7 @@ def _calls() -> list[bytes]:
         for given in (params, {}):
             call = {"jsonrpc": "2.0", "id": len(calls), "method": method, "params": given}
             calls.append(json.dumps(call).encode())
-    calls += [client.encode_call(schema.Send("bo", "text é\n", 2), 5)]
+    calls += [encode_call(schema.Send("bo", "text é\n", 2), 5)]
     batches = [b"[" + b",".join(pair) + b"]" for pair in pairwise(calls[::5])]
     return [*calls, *batches, b"[]", b'{"jsonrpc":"2.0","method":"x"}', b"[1,null]", *_endless()]
 
@@ -654,13 +655,13 @@ def _http_answers() -> Prepared:
     whole += [head + b"Transfer-Encoding: chunked\r\n\r\n4\r\nnull\r\n0\r\n\r\n"]
 
     def receive(raw: bytes) -> None:
-        exchange = client.Exchange()
+        exchange = Exchange()
         exchange.post(b"[]")
         told = exchange.receive(raw)
         if told is not None:
             with suppress(LocalError):
-                client.decode_answers(asked, told)
-            client.decode_answer(asked[0], told)
+                decode_answers(asked, told)
+            decode_answer(asked[0], told)
 
     return whole, receive
 
@@ -672,10 +673,10 @@ def _client_answers() -> Prepared:
 
     def read(raw: bytes) -> None:
         with suppress(LocalError):
-            client.decode_answers(asked, raw)
+            decode_answers(asked, raw)
         for one in asked:
             with suppress(LocalError):
-                client.decode_answer(one, raw)
+                decode_answer(one, raw)
 
     return bodies, read
 
