@@ -11,7 +11,8 @@ from tests.walls import ROOT, broken
 
 SOURCES = [*ROOT.glob("p2pnode/**/*.py"), *ROOT.glob("transports/*/p2pnode_*/**/*.py")]
 PUBLISHED = {
-    ROOT / "p2pnode" / package / "__init__.py" for package in ("schema", "spi/testing", "turns/asks")
+    ROOT / "p2pnode" / package / "__init__.py"
+    for package in ("backup", "schema", "spi/testing", "turns/asks")
 }
 """The package files that import: each is the published list of what is in its files."""
 
