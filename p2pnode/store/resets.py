@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import msgspec
 
-from p2pnode.ids import ContactId, EnvelopeId, SessionRef
+from p2pnode.ids import ContactId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.session.reset import Begun, ResetKeys
@@ -165,11 +165,6 @@ class Twins(Table):
     def by_notice(self, envelope: EnvelopeId) -> TwinRow | None:
         """Return the twin that a notice was sealed for."""
         row = self._db.row(f"SELECT {_TWIN} FROM twins WHERE notice=?", (envelope,))
-        return None if row is None else _twin(row)
-
-    def by_session(self, session: SessionRef) -> TwinRow | None:
-        """Return the twin whose session this was."""
-        row = self._db.row(f"SELECT {_TWIN} FROM twins WHERE session=?", (session,))
         return None if row is None else _twin(row)
 
     def set_link(self, ref: int, link: LinkKey) -> None:
