@@ -11,7 +11,7 @@ from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.session.reset import Begun, ResetKeys
 from p2pnode.store.database import Row
 from p2pnode.store.records import ResetRow, TwinRow
-from p2pnode.store.table import Exported, Table, decoded
+from p2pnode.store.table import BY_CONTACT, Exported, Table, decoded
 
 _encode = msgspec.msgpack.Encoder().encode
 _keys_decoder = msgspec.msgpack.Decoder(ResetKeys)
@@ -184,10 +184,7 @@ class Twins(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete those of a contact, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM twins WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)
 
 
 def _values(row: ResetRow) -> tuple[object, ...]:
