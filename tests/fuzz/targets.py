@@ -197,6 +197,8 @@ def _contents() -> Prepared:
         content.Proposal(ids[0], 3_600, ids[1]),
         content.Verdict(ids[0], True),
         content.Redaction(ids[0]),
+        content.ResetAnswer(ids[0], ids[0] + ids[1], bytes(1_184), 7, ids[2]),
+        content.Replaced(ids[0]),
     ]
     receipts = [content.Receipts((bytes(32),) * many) for many in (1, 512)]
 
