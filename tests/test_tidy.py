@@ -1,12 +1,18 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from p2pnode.schema import METHODS
+from p2pnode.turns.asks import Ask
+from p2pnode.turns.commit import TURNS
 from tests.walls import ROOT, broken
 
 SOURCES = [*ROOT.glob("p2pnode/**/*.py"), *ROOT.glob("transports/*/p2pnode_*/**/*.py")]
@@ -67,6 +73,18 @@ def test_the_wall_around_a_transport_holds(transport):
     assert broken(transport) == []
 
 
+def test_every_transport_in_the_tree_is_installed_and_checked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("transports/*/p2pnode_*")}
+    wheel = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    assert wheel - {"p2pnode"} == packages
+    points = project["project"]["entry-points"]["p2pnode.transports"]
+    modules = {one.partition(":")[0] for one in points.values()}
+    assert modules == {one.rpartition("/")[2] for one in packages}
+    seen = set(project["tool"]["mypy"]["mypy_path"].split(":"))
+    assert seen - {"."} == {one.rpartition("/")[0] for one in packages}
+
+
 def test_names_come_from_the_glossary():
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -93,6 +111,21 @@ def test_the_lock_names_versions_and_hashes_alone():
     assert "http" not in lock
     assert "--find-links" not in lock
     assert "--hash=sha256:" in lock
+
+
+def test_every_request_is_served():
+    served = set()
+    for path in ROOT.glob("p2pnode/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.MatchClass):
+                served.add(ast.unparse(node.cls).rpartition(".")[2])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                served |= set(re.findall(r"\w+", ast.unparse(node.args[1])))
+    assert {request.__name__ for request, _ in METHODS.values()} <= served
+
+
+def test_every_ask_has_its_turn():
+    assert set(get_args(Ask)) == set(TURNS)
 
 
 def test_every_verb_is_in_the_readme_or_the_help():
