@@ -13,7 +13,8 @@ from p2pnode.errors import RemoteError
 from p2pnode.protocol.content import Content, content_untrusted
 from tests.fuzz import fuzz
 from tests.fuzz.fuzz import Crash, Run, Target, attack, main
-from tests.fuzz.targets import OTHERS, ROOT, TARGETS
+from tests.fuzz.samples import OTHERS, ROOT
+from tests.fuzz.targets import TARGETS
 
 SEED = 20_261_121
 EXECUTIONS = 2_000
