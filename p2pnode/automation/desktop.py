@@ -132,7 +132,7 @@ class Desktop:
                 [path, *options, *told], b"", environment=self._environment, patience=PATIENCE
             )
         except OSError as error:
-            return f"notify-send cannot be started: {error.strerror}"
+            return f"notify-send cannot be started ({error.strerror})"
         return "" if code == 0 else "the desktop did not take a notification"
 
     def _note(self, **changes: object) -> None:

@@ -90,9 +90,9 @@ class Hook:
                 patience=self._settings.timeout,
             )
         except OSError as error:
-            return f"it cannot be started: {error.strerror}"
+            return f"it cannot be started ({error.strerror})"
         if code is None:
-            return f"it took longer than {self._settings.timeout:.0f} s"
+            return f"it took longer than {self._settings.timeout:,.0f} s"
         if code < 0:
             return f"signal {-code} ended it"
         return f"it ended with {code}" if code else ""

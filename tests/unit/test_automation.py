@@ -273,6 +273,18 @@ async def test_a_hook_that_fails_is_tried_again_then_the_message_is_skipped(tmp_
     assert "canary" not in "".join(said)
 
 
+async def test_the_log_says_why_a_hook_cannot_be_started(tmp_path, written):
+    node = ScriptedNode()
+    program = tmp_path / "hook"
+    program.write_text("#!/nowhere/at-all\n")
+    program.chmod(0o700)
+    async with running(node, Config(hooks=Hooks(on_message=[str(program)])), tmp_path):
+        node.arrive("canary")
+        await until(lambda: node.acked[hooks.CONSUMER] == 1)
+    why = "it cannot be started (No such file or directory)"
+    assert written.lines() == [f'<4>automation hook.failed why="{why}"'] * 3
+
+
 async def test_a_hook_that_must_not_be_run_keeps_its_messages_until_it_is_mended(tmp_path, written):
     node = ScriptedNode()
     out = tmp_path / "out"
