@@ -11,7 +11,7 @@ from typing import Literal
 
 from p2pnode import __version__, overview
 from p2pnode.engine.engine import Engine
-from p2pnode.engine.link_task import kind_of
+from p2pnode.engine.peers import kind_of
 from p2pnode.overview import Counted
 
 Sample = tuple[Mapping[str, str], float]

@@ -8,8 +8,8 @@ import trio
 
 from p2pnode import __version__, schema
 from p2pnode.engine.engine import Engine
-from p2pnode.engine.link_task import LinkTask, kind_of
-from p2pnode.engine.peers import Carrier, Device, Returning, Twin
+from p2pnode.engine.link_task import LinkTask
+from p2pnode.engine.peers import Carrier, Device, Returning, Twin, kind_of
 from p2pnode.logs import EventLog, Private, tag
 from p2pnode.store.meetings import DAY, KEPT_DAYS
 from p2pnode.store.records import ContactRow

@@ -69,7 +69,7 @@ class Rights:
                 row = await self._read(questions.contact_row, name)
                 seconds = None if days is None else days * DAY
                 await self._ask(asks.SetRetention(row.id, seconds))
-                await self._engine.collect()
+                await self._engine.rounds.collect()
             case schema.Propose(contact=name, seconds=span):
                 row = await self._read(questions.contact_row, name)
                 await self._ask(asks.Propose(row.id, span))
@@ -91,7 +91,7 @@ class Rights:
         found = await self._read(questions.contact_row, request.contact)
         await self._ask(asks.Erase(found.id, request.what, 0 if request.now else GRACE))
         if request.now:
-            await self._engine.collect()
+            await self._engine.rounds.collect()
         return await self._erasures()
 
     async def _erasures(self, cancelled: int = 0) -> schema.Erasures:

@@ -174,6 +174,17 @@ def texts(daemon: Daemon, contact: str) -> list[tuple[str, str]]:
             before = page.messages[0].id
 
 
+@contextmanager
+def paired(one: Daemon, other: Daemon) -> Iterator[None]:
+    """Make two homes, and run their nodes on loopback as contacts."""
+    with homes(one, other):
+        by_hand(one, other)
+        one.start()
+        other.start()
+        pair(one, other)
+        yield
+
+
 def delivered(daemon: Daemon, ids: Sequence[str]) -> None:
     """Wait until all these messages are delivered."""
     with daemon.client() as client:

@@ -1,15 +1,27 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from p2pnode.schema import METHODS
+from p2pnode.turns.asks import Ask
+from p2pnode.turns.commit import TURNS
 from tests.walls import ROOT, broken
 
 SOURCES = [*ROOT.glob("p2pnode/**/*.py"), *ROOT.glob("transports/*/p2pnode_*/**/*.py")]
+PUBLISHED = {
+    ROOT / "p2pnode" / package / "__init__.py"
+    for package in ("backup", "schema", "spi/testing", "turns/asks")
+}
+"""The package files that import: each is the published list of what is in its files."""
+
 BANNED = ("manager", "handler", "helper", "util", "misc")
 
 
@@ -32,14 +44,45 @@ def test_the_core_does_not_load_trio():
 
 
 def test_package_files_import_nothing():
-    for path in ROOT.glob("p2pnode/**/__init__.py"):
+    for path in set(ROOT.glob("p2pnode/**/__init__.py")) - PUBLISHED:
         names = list(ast.walk(ast.parse(path.read_text())))
         assert not [one for one in names if isinstance(one, ast.Import | ast.ImportFrom)], path
+
+
+@pytest.mark.parametrize("package", ["schema", "turns/asks"])
+def test_a_published_list_is_whole(package):
+    folder = ROOT / "p2pnode" / package
+    defined = {
+        node.name
+        for path in folder.glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+    published = {
+        one.asname
+        for node in ast.parse((folder / "__init__.py").read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    }
+    assert defined
+    assert not defined - published
 
 
 @pytest.mark.parametrize("transport", [path.name for path in ROOT.glob("transports/*/")])
 def test_the_wall_around_a_transport_holds(transport):
     assert broken(transport) == []
+
+
+def test_every_transport_in_the_tree_is_installed_and_checked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    points = project["project"]["entry-points"]["p2pnode.transports"]
+    modules = {one.partition(":")[0] for one in points.values()}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    checked = project["tool"]["mypy"]["mypy_path"].split(":")
+    for path in ROOT.glob("transports/*/p2pnode_*"):  # one whose folder was deleted may be named
+        assert path.name in modules
+        assert path.relative_to(ROOT).as_posix() in wheel
+        assert path.parent.relative_to(ROOT).as_posix() in checked
 
 
 def test_names_come_from_the_glossary():
@@ -68,6 +111,21 @@ def test_the_lock_names_versions_and_hashes_alone():
     assert "http" not in lock
     assert "--find-links" not in lock
     assert "--hash=sha256:" in lock
+
+
+def test_every_request_is_served():
+    served = set()
+    for path in ROOT.glob("p2pnode/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.MatchClass):
+                served.add(ast.unparse(node.cls).rpartition(".")[2])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                served |= set(re.findall(r"\w+", ast.unparse(node.args[1])))
+    assert {request.__name__ for request, _ in METHODS.values()} <= served
+
+
+def test_every_ask_has_its_turn():
+    assert set(get_args(Ask)) == set(TURNS)
 
 
 def test_every_verb_is_in_the_readme_or_the_help():

@@ -1,14 +1,14 @@
 """A part of the daemon as a consumer of stored events, with a cursor of its own."""
 
-import logging
 from typing import cast
 
 import trio
 
 from p2pnode.errors import LocalError
+from p2pnode.logs import EventLog
 from p2pnode.schema import A, AckEvents, Asks, BeginEvents, Event, Service, TakeEvents
 
-_log = logging.getLogger(__name__)
+log = EventLog("automation")
 
 WAIT = 3_600.0
 """Seconds of one wait for events."""
@@ -48,5 +48,5 @@ class Consumer:
             try:
                 return cast("A", await self._service.call(request))
             except LocalError as error:
-                _log.warning("%s cannot get on: %s", self._name, error.code)
+                log.warning("waits", consumer=self._name, reason=error.code)
             await trio.sleep(AGAIN)

@@ -5,7 +5,6 @@ has come and no more, unless `preview` is set.
 """
 
 import html
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -18,9 +17,10 @@ from p2pnode.automation.program import run_program, surroundings
 from p2pnode.config import Notify
 from p2pnode.diagnosis import finding
 from p2pnode.lines import clean
+from p2pnode.logs import EventLog, phrase
 from p2pnode.schema import Finding, Message, ProgramStatus, Service
 
-_log = logging.getLogger(__name__)
+log = EventLog("automation")
 
 NAME = "desktop"
 
@@ -116,7 +116,7 @@ class Desktop:
         wrong = await self._try(told)
         if wrong:
             if wrong != self.status.detail:
-                _log.warning("desktop notifications: %s", wrong)
+                log.warning("desktop.failed", why=phrase(wrong))
             self._note(state="ready", failed=self.status.failed + 1, detail=wrong)
         else:
             self._note(state="ready", done=self.status.done + 1, detail="")
@@ -132,7 +132,7 @@ class Desktop:
                 [path, *options, *told], b"", environment=self._environment, patience=PATIENCE
             )
         except OSError as error:
-            return f"notify-send cannot be started: {error.strerror}"
+            return f"notify-send cannot be started ({error.strerror})"
         return "" if code == 0 else "the desktop did not take a notification"
 
     def _note(self, **changes: object) -> None:

@@ -5,7 +5,6 @@ has ended well or too many tries failed. So none is lost over a restart; one who
 off is given to the program again.
 """
 
-import logging
 from pathlib import Path
 
 import msgspec
@@ -16,9 +15,10 @@ from p2pnode.automation.program import Unfit, run_program, surroundings, unfit
 from p2pnode.config import Hooks
 from p2pnode.diagnosis import finding
 from p2pnode.lines import as_json
+from p2pnode.logs import EventLog, Plain, phrase
 from p2pnode.schema import Finding, Message, ProgramStatus, Service
 
-_log = logging.getLogger(__name__)
+log = EventLog("automation")
 
 NAME = "on_message"
 
@@ -74,7 +74,7 @@ class Hook:
             if not wrong:
                 self._note(state="ready", done=self.status.done + 1, detail="")
                 return
-            _log.warning("hook %s: %s", NAME, wrong)
+            log.warning("hook.failed", why=phrase(wrong))
             self._note(state="retrying", failed=self.status.failed + 1, detail=wrong)
             if pause is not None:
                 await trio.sleep(pause)
@@ -90,9 +90,9 @@ class Hook:
                 patience=self._settings.timeout,
             )
         except OSError as error:
-            return f"it cannot be started: {error.strerror}"
+            return f"it cannot be started ({error.strerror})"
         if code is None:
-            return f"it took longer than {self._settings.timeout:.0f} s"
+            return f"it took longer than {self._settings.timeout:,.0f} s"
         if code < 0:
             return f"signal {-code} ended it"
         return f"it ended with {code}" if code else ""
@@ -101,7 +101,7 @@ class Hook:
         """Wait until the program may be run."""
         while wrong := await _unfit(self._settings):
             if self.status.detail != wrong.why or self.status.state != "refused":
-                _log.warning("hook %s is not run: %s", NAME, wrong.why)
+                log.warning("hook.refused", why=Plain(wrong.why))
             self._note(state="refused", detail=wrong.why)
             await trio.sleep(LOOK_AGAIN)
 

@@ -1,6 +1,5 @@
 """Runs what the configuration asks for beside a node, and tells of it in `status` and `doctor`."""
 
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import trio
 from p2pnode.automation import desktop, hooks
 from p2pnode.config import Config
 from p2pnode.errors import LocalError
-from p2pnode.logs import traced
+from p2pnode.logs import EventLog, Private, traced
 from p2pnode.schema import (
     Answer,
     Diagnosis,
@@ -24,7 +23,7 @@ from p2pnode.schema import (
     Status,
 )
 
-_log = logging.getLogger(__name__)
+log = EventLog("automation")
 
 
 class Automaton(Protocol):
@@ -86,5 +85,5 @@ async def _supervised(one: Automaton) -> None:
     try:
         await one.run()
     except Exception as error:
-        _log.error("automation failed: %s", traced(error))
+        log.fault("failed", at=traced(error), text=Private(error))
         one.failed()

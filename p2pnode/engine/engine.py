@@ -1,6 +1,5 @@
 """The engine: wires owner, links, dialer, pairings and transports into one nursery."""
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -11,15 +10,17 @@ from random import Random
 import trio
 
 from p2pnode.engine.clock import Clock
+from p2pnode.engine.context import Context
 from p2pnode.engine.couriers import Couriers
 from p2pnode.engine.dialer import Dialer
-from p2pnode.engine.link_task import Context, LinkTask
+from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
 from p2pnode.engine.partials import Partials
-from p2pnode.engine.peers import Carrier, Device, Peers, Twin
+from p2pnode.engine.peers import Peers
 from p2pnode.engine.reconciling import Checkpoints
+from p2pnode.engine.rounds import Rounds
 from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
 from p2pnode.engine.vitals import Vitals
@@ -50,7 +51,6 @@ from p2pnode.protocol.link.messages import (
 )
 from p2pnode.spi.transport import Address, Channel, Courier, Diagnosable, Transport
 from p2pnode.turns import asks, carry, effects
-from p2pnode.turns.links import Known
 from p2pnode.turns.stores import Stores
 
 log = EventLog("engine")
@@ -60,15 +60,6 @@ MAX_LINKS = 64
 
 MAX_HANDSHAKES = 16
 """Of them those that are not established yet: strangers cannot take all the places."""
-
-UPKEEP_EVERY = 60.0
-"""Seconds between upkeep turns, about."""
-
-SPREAD_EVERY = 3.0
-"""Seconds, about, between looks for own envelopes that carriers are to get now."""
-
-SPREAD_ON = 0.05
-"""Seconds until the next look when there is more to do already."""
 
 BYE_ANEW = 2
 """Why a link ends: from now on its two ends recognise each other otherwise."""
@@ -112,6 +103,15 @@ class Engine:
             inline=inline,
         )
         self.pairings = Pairings(own, self.owner, self.peers, entropy, clock, self)
+        self.rounds = Rounds(
+            self.owner,
+            self.peers,
+            self.listeners,
+            self.pairings,
+            Vitals(clock),
+            random,
+            examine_from=carry.examined(stores.vault),
+        )
         self._random = random
         self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
         duplex = [one for one in transports if isinstance(one, Transport)]
@@ -135,12 +135,8 @@ class Engine:
             carry_pass=b"" if locked else carry_pass,
             inline=inline,
         )
-        self._examined = False
-        self._examine_from = carry.examined(stores.vault)
         self._numbers = count(1)
         self._asked = Asked()
-        self._vitals = Vitals(clock)
-        self._unspread = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._changing_lanes = trio.Lock()
         self._lane_changes: dict[Lane, Callable[[Lane], Awaitable[None]]] = {}
@@ -168,9 +164,7 @@ class Engine:
             for device, lane, name, address in told:
                 self._told(device, lane, name, address)
             nursery.start_soon(self.couriers.run)
-            nursery.start_soon(self._keep_up)
-            nursery.start_soon(self._spread)
-            nursery.start_soon(self._examine)
+            nursery.start_soon(self.rounds.run)
             task_status.started()
 
     async def open_meeting(self, lane: Lane, patience: float) -> bytes:
@@ -257,7 +251,7 @@ class Engine:
                 with trio.move_on_after(1) as last:
                     last.shield = True
                     with suppress(StoreFull):  # what was kept a minute ago has to do
-                        await self.keep()
+                        await self.rounds.keep()
                 nursery.cancel_scope.cancel()
 
     def nearby(self, transport: str) -> int:
@@ -348,6 +342,15 @@ class Engine:
         finally:
             self._asked.forget(link.number)
 
+    def friend_here(self, device: DeviceId | None) -> None:
+        """Somebody is here who may carry: what waits for that goes."""
+        self.rounds.wake()
+        if device is not None:
+            self._dialer.met(device)
+
+    async def _refresh(self) -> None:
+        self.peers.learn(await self.owner.ask(asks.GetPeers()))
+
     # Effects -----------------------------------------------------------------------------------
 
     def _perform(self, found: Sequence[effects.Effect]) -> None:
@@ -359,13 +362,13 @@ class Engine:
         for effect in found:
             match effect:
                 case effects.Push(device=device):
-                    self._unspread.set()
+                    self.rounds.wake()
                     link = self.peers.by_device.get(device)
                     if link is not None and link.exchange is not None:
                         link.exchange.push(effect)
                 case effects.Receipt(device=device, envelope=envelope):
                     receipts.setdefault(device, []).append(envelope)
-                    self._unspread.set()
+                    self.rounds.wake()
                 case effects.Give(link=number):
                     link = self.peers.links.get(number)
                     if link is not None and link.exchange is not None:
@@ -374,7 +377,7 @@ class Engine:
                     if effect.late:
                         self._context.checkpoints.unseen(effect.envelope)
                     self._offer_to_others(effect)
-                    self._unspread.set()
+                    self.rounds.wake()
                 case effects.Tell(link=number, message=Accepted(ids=ids)):
                     accepted.setdefault(number, []).extend(ids)
                 case effects.Tell(link=number, message=Want(ids=ids)):
@@ -390,10 +393,10 @@ class Engine:
                     if device in self.peers.keys:
                         self.peers.keys[device] = (self.peers.keys[device][0], key)
                 case effects.PassKept(device=device, secret=secret):
-                    self._pass_kept(device, secret)
+                    self.peers.keep_pass(device, secret)
                 case effects.PeersChanged():
                     refresh = True
-                    self._unspread.set()
+                    self.rounds.wake()
                 case effects.Paired() | effects.PairedMutually():
                     paired.append(effect)
                 case _:
@@ -460,7 +463,7 @@ class Engine:
             case effects.Reachable(device=device, lane=lane, transport=name, address=address):
                 self._told(device, Lane(lane), name, address)
             case effects.PushPairing(pairing=pairing, envelopes=envelopes):
-                self._unspread.set()
+                self.rounds.wake()
                 for link in self.peers.links.values():
                     if link.pairing is not None and link.pairing.id == pairing:
                         for age, raw in envelopes:
@@ -496,85 +499,3 @@ class Engine:
         transport = self.transports.named(name)
         if transport is not None:
             self._dialer.told(transport, Address(address), device, lane)
-
-    # Timers ------------------------------------------------------------------------------------
-
-    async def keep(self) -> None:
-        """Run an upkeep turn."""
-        self._vitals.look(await self.owner.ask(asks.Upkeep(self._examined)))
-
-    async def collect(self) -> None:
-        """Let everything go that is over."""
-        while await self.owner.ask(asks.Collect()):
-            pass
-
-    async def _refresh(self) -> None:
-        known: Known = await self.owner.ask(asks.GetPeers())
-        self.peers.keys = {
-            device: (Device(device, contact), key) for device, contact, key, _ in known.devices
-        }
-        self.peers.passes = {
-            device: (Carrier(device, contact), keys.of_pass(secret, holder=False))
-            for device, contact, _, secret in known.devices
-            if secret
-        }
-        self.peers.returners = list(known.returners)
-        self.peers.twins = {
-            number: (Twin(number, contact), key) for number, contact, key in known.twins
-        }
-        self.peers.mutual = {pairing: (key, done) for pairing, key, done in known.pairings}
-
-    def _pass_kept(self, device: DeviceId, secret: bytes) -> None:
-        if device in self.peers.keys:
-            known = self.peers.keys[device][0]
-            key = keys.of_pass(secret, holder=False)
-            self.peers.passes[device] = Carrier(known.id, known.contact), key
-
-    async def _examine(self) -> None:
-        """Open what came into custody while the vault was locked."""
-        reached: int | None = self._examine_from
-        try:
-            while reached is not None:
-                reached = await self.owner.ask(asks.Examine(reached))
-            self._examined = True
-        except LocalError as error:
-            self.listeners.warn(error)
-
-    def friend_here(self, device: DeviceId | None) -> None:
-        """Somebody is here who may carry: what waits for that goes."""
-        self._unspread.set()
-        if device is not None:
-            self._dialer.met(device)
-
-    def _givable(self) -> tuple[tuple[int, DeviceId | None], ...]:
-        """Return the links on which fresh envelopes may be given to somebody."""
-        found = []
-        for number, link in self.peers.links.items():
-            if link.exchange is not None and not link.exchange.metered:
-                found.append((number, link.device.id if link.device is not None else None))
-        return tuple(found)
-
-    async def _spread(self) -> None:
-        while True:
-            self._unspread = trio.Event()
-            due: int | None = int(UPKEEP_EVERY)
-            try:
-                due = await self.owner.ask(asks.Spread(self._givable()))
-            except LocalError as error:
-                self.listeners.warn(error)
-            if due == 0:  # one turn does only so much
-                await trio.sleep(SPREAD_ON)
-                continue
-            with trio.move_on_after(math.inf if due is None else due):
-                await self._unspread.wait()
-            await trio.sleep(SPREAD_EVERY * self._random.uniform(0.5, 1.5))
-
-    async def _keep_up(self) -> None:
-        while True:
-            await trio.sleep(UPKEEP_EVERY * self._random.uniform(0.8, 1.2))
-            try:
-                await self.keep()
-                await self.collect()
-            except LocalError as error:
-                self.listeners.warn(error)
-            await self.pairings.expire()

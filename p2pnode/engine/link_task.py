@@ -1,33 +1,30 @@
 """One link over one channel: the machine inside, the channel outside, turns in between."""
 
-from dataclasses import dataclass, replace
-from random import Random
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import trio
 
 from p2pnode.engine.clock import milliseconds
+from p2pnode.engine.context import Context
 from p2pnode.engine.exchange import Exchange
-from p2pnode.engine.owner import Owner
-from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import (
     Carrier,
     Device,
     Friend,
     OpenPairing,
-    Peers,
     Ref,
     Returning,
     Twin,
+    kind_of,
+    known_as,
 )
 from p2pnode.engine.pump import Outgoing
-from p2pnode.engine.reconciling import Checkpoints
-from p2pnode.engine.trade import Trade, Workshop
+from p2pnode.engine.trade import Trade
 from p2pnode.errors import ChannelClosed, LocalError, RemoteError
 from p2pnode.ids import DeviceId
-from p2pnode.logs import EventLog, Tag, tag
+from p2pnode.logs import EventLog
 from p2pnode.protocol import limits
-from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.link import effects
 from p2pnode.protocol.link.machine import Link
 from p2pnode.protocol.link.messages import (
@@ -70,84 +67,6 @@ LINK_VERSION = 1
 
 
 log = EventLog("links")
-
-LinkKind = Literal["contact", "carrier", "friend", "pairing", "returning", "twin", "stranger"]
-
-
-def kind_of(peer: object) -> LinkKind:
-    """Return what whoever is at the other end of a link is to this node."""
-    match peer:
-        case Device():
-            return "contact"
-        case Carrier():
-            return "carrier"
-        case Friend():
-            return "friend"
-        case OpenPairing():
-            return "pairing"
-        case Returning():
-            return "returning"
-        case Twin():
-            return "twin"
-    return "stranger"
-
-
-def known_as(peer: object) -> Tag:
-    """Return how the log calls whoever is at the other end."""
-    if isinstance(peer, Device | Carrier | Returning | Twin):
-        return tag(peer.contact)
-    return Tag("nobody-known")
-
-
-class PairingDesk(Protocol):
-    """Where links of open pairings bring their messages."""
-
-    async def link_up(self, pairing: OpenPairing, link: "LinkTask") -> None:
-        """A link with the other side of an open pairing stands."""
-        ...
-
-    async def message(self, pairing: OpenPairing, link: "LinkTask", raw: bytes) -> None:
-        """It said something. Raises RemoteError."""
-        ...
-
-    def link_down(self, pairing: OpenPairing, link: "LinkTask") -> None:
-        """The link is gone."""
-        ...
-
-
-class Reach(Protocol):
-    """Who knows where this node may be reached, and waits for friends to come."""
-
-    def friend_here(self, device: DeviceId | None) -> None:
-        """A link stands on which envelopes are exchanged, with this device if that is known."""
-        ...
-
-    async def told_to(self, lane: bytes) -> Addresses:
-        """Return what a contact is told, by its lane."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every link needs.
-
-    strangers: the slot all strangers share. everyone: whether this node carries for them.
-    carry_pass: what contacts are told, to know this node by while it is locked; b"" for nothing.
-    """
-
-    owner: Owner
-    peers: Peers
-    entropy: Entropy
-    random: Random
-    pairings: PairingDesk
-    reach: Reach
-    workshop: Workshop
-    checkpoints: Checkpoints
-    partials: Partials
-    strangers: bytes
-    everyone: bool
-    carry_pass: bytes
-    inline: bool
 
 
 class LinkTask:

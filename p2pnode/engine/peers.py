@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from p2pnode.engine.counts import Counts
 from p2pnode.ids import ContactId, DeviceId, PairingId
-from p2pnode.logs import EventLog
+from p2pnode.logs import EventLog, Tag, tag
+from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.keys import Candidate, LinkKey
-from p2pnode.turns.links import Returner
+from p2pnode.turns.links import Known, Returner
 
 if TYPE_CHECKING:
     from p2pnode.engine.link_task import LinkTask
@@ -71,6 +72,34 @@ class Twin:
 Ref = Device | OpenPairing | Carrier | Friend | Returning | Twin
 
 
+LinkKind = Literal["contact", "carrier", "friend", "pairing", "returning", "twin", "stranger"]
+
+
+def kind_of(peer: object) -> LinkKind:
+    """Return what whoever is at the other end of a link is to this node."""
+    match peer:
+        case Device():
+            return "contact"
+        case Carrier():
+            return "carrier"
+        case Friend():
+            return "friend"
+        case OpenPairing():
+            return "pairing"
+        case Returning():
+            return "returning"
+        case Twin():
+            return "twin"
+    return "stranger"
+
+
+def known_as(peer: object) -> Tag:
+    """Return how the log calls whoever is at the other end."""
+    if isinstance(peer, Device | Carrier | Returning | Twin):
+        return tag(peer.contact)
+    return Tag("nobody-known")
+
+
 @dataclass
 class Peers:
     """The recognisable, the linked, and counts of what was exchanged and refused."""
@@ -115,6 +144,27 @@ class Peers:
                 ref = Returning(one.device, one.contact, one.generation, one.ours)
                 found.append(Candidate(ref=ref, key=one.key))
         return found
+
+    def learn(self, known: Known) -> None:
+        """Recognise these from now on, and nobody else."""
+        self.keys = {
+            device: (Device(device, contact), key) for device, contact, key, _ in known.devices
+        }
+        self.passes = {
+            device: (Carrier(device, contact), keys.of_pass(secret, holder=False))
+            for device, contact, _, secret in known.devices
+            if secret
+        }
+        self.returners = list(known.returners)
+        self.twins = {number: (Twin(number, contact), key) for number, contact, key in known.twins}
+        self.mutual = {pairing: (key, done) for pairing, key, done in known.pairings}
+
+    def keep_pass(self, device: DeviceId, secret: bytes) -> None:
+        """Recognise a device by its carry pass as well."""
+        if device in self.keys:
+            known = self.keys[device][0]
+            key = keys.of_pass(secret, holder=False)
+            self.passes[device] = Carrier(known.id, known.contact), key
 
     def of_contact(self, contact: ContactId) -> "list[LinkTask]":
         """Return the links with a contact's devices."""

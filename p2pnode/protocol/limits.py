@@ -138,6 +138,3 @@ MAX_RECORD = 65_536
 
 MAX_ELEMENTS = 1_024
 """Elements in one MessagePack array: 1 MB of empty containers would cost 69 MiB of memory."""
-
-MAX_DEVICES = 16
-"""Devices of one account."""

@@ -11,7 +11,7 @@ from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.names import fold
 from p2pnode.store.database import Row
 from p2pnode.store.records import ContactRow, DeviceRow
-from p2pnode.store.table import Exported, Table, decoded
+from p2pnode.store.table import BY_CONTACT, BY_DEVICE, Exported, Table, decoded
 
 _encoder = msgspec.msgpack.Encoder()
 _link_decoder = msgspec.msgpack.Decoder(LinkKey)
@@ -233,10 +233,7 @@ class Devices(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete a contact's devices, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM devices WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)
 
 
 class Addresses(Table):
@@ -310,10 +307,4 @@ class Addresses(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete the addresses of a contact's devices, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run(
-                "DELETE FROM addresses WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-                (contact,),
-            )
+        self._erase(contact, BY_DEVICE)

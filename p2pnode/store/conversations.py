@@ -7,7 +7,7 @@ import msgspec
 
 from p2pnode.ids import ContactId, MessageId, id_text
 from p2pnode.store.records import ConversationRow, ErasureRow, GoneRow
-from p2pnode.store.table import Exported, Table
+from p2pnode.store.table import BY_CONTACT, Exported, Table
 
 _CONVERSATION = "contact, retention, span, least, top, own_offer, own_span, their_offer, their_span"
 
@@ -68,10 +68,7 @@ class Conversations(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Forget what was agreed with a contact, or with all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM conversations WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)
 
 
 class Gone(Table):
@@ -124,10 +121,7 @@ class Gone(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Forget those of a contact, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM gone WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)
 
 
 class Erasures(Table):
@@ -166,7 +160,4 @@ class Erasures(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Forget those of a contact, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM erasures WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)

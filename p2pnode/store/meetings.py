@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from p2pnode.ids import ContactId, id_text
-from p2pnode.store.table import Exported, Table
+from p2pnode.store.table import BY_CONTACT, Exported, Table
 
 KEPT_DAYS = 30
 """Days of node time whose meetings are kept, the present one among them."""
@@ -70,7 +70,4 @@ class Meetings(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Forget the meetings with a contact, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM meetings WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)

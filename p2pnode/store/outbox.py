@@ -10,7 +10,7 @@ from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId, id_text
 from p2pnode.protocol import limits
 from p2pnode.store.database import Row
 from p2pnode.store.records import OutboxRow
-from p2pnode.store.table import Exported, Table
+from p2pnode.store.table import BY_DEVICE, Exported, Table
 
 EXPIRED_AT_ONCE = 256
 """Rows `Outbox.expired` returns at most, so that a turn stays short; the rest come next time."""
@@ -202,19 +202,12 @@ class Outbox(Table):
 
     def carried_by(self, contact: ContactId) -> int:
         """Return how many own envelopes under way a contact's devices have taken to carry."""
-        found: int = self._db.value(
-            "SELECT count(*) FROM carriers WHERE device IN"
-            " (SELECT id FROM devices WHERE contact=?)",
-            (contact,),
-        )
+        found: int = self._db.value(f"SELECT count(*) FROM carriers WHERE {BY_DEVICE}", (contact,))
         return found
 
     def to_devices(self, contact: ContactId) -> list[EnvelopeId]:
         """Return all envelopes under way to a contact."""
-        rows = self._db.rows(
-            "SELECT envelope FROM outbox WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-            (contact,),
-        )
+        rows = self._db.rows(f"SELECT envelope FROM outbox WHERE {BY_DEVICE}", (contact,))
         return [EnvelopeId(envelope) for (envelope,) in rows]
 
     def succeed(self, old: DeviceId, new: DeviceId) -> None:
@@ -291,10 +284,7 @@ class Outbox(Table):
         if contact is None:
             self._clear()
         else:
-            self._db.run(
-                "DELETE FROM carriers WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-                (contact,),
-            )
+            self._db.run(f"DELETE FROM carriers WHERE {BY_DEVICE}", (contact,))
             self._db.run(
                 "DELETE FROM outbox WHERE device IN (SELECT id FROM devices WHERE contact=?1)"
                 " OR message IN (SELECT ref FROM messages WHERE contact=?1)",
@@ -343,13 +333,7 @@ class Owed(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete what a contact is owed, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run(
-                "DELETE FROM owed WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-                (contact,),
-            )
+        self._erase(contact, BY_DEVICE)
 
 
 class Tokens(Table):
@@ -382,13 +366,7 @@ class Tokens(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete those of a contact, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run(
-                "DELETE FROM tokens WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-                (contact,),
-            )
+        self._erase(contact, BY_DEVICE)
 
 
 class Opened(Table):
@@ -429,10 +407,7 @@ class Opened(Table):
 
     def of_contact(self, contact: ContactId) -> list[EnvelopeId]:
         """Return the envelopes of a contact that were opened here."""
-        rows = self._db.rows(
-            "SELECT envelope FROM opened WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-            (contact,),
-        )
+        rows = self._db.rows(f"SELECT envelope FROM opened WHERE {BY_DEVICE}", (contact,))
         return [EnvelopeId(envelope) for (envelope,) in rows]
 
     def expire(self, now: int) -> int:
@@ -451,10 +426,4 @@ class Opened(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete the ids of a contact's envelopes, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run(
-                "DELETE FROM opened WHERE device IN (SELECT id FROM devices WHERE contact=?)",
-                (contact,),
-            )
+        self._erase(contact, BY_DEVICE)

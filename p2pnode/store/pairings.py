@@ -6,7 +6,7 @@ import msgspec
 
 from p2pnode.ids import ContactId, Lane, PairingId, id_text
 from p2pnode.store.records import LaneRow, PairingRow
-from p2pnode.store.table import Exported, Table
+from p2pnode.store.table import BY_CONTACT, Exported, Table
 
 _PAIRING = "id, kind, phase, record, petname, expires"
 
@@ -127,7 +127,4 @@ class Lanes(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete a contact's lane, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM lanes WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import msgspec
 
-from p2pnode.ids import ContactId, EnvelopeId, SessionRef
+from p2pnode.ids import ContactId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.session.reset import Begun, ResetKeys
 from p2pnode.store.database import Row
 from p2pnode.store.records import ResetRow, TwinRow
-from p2pnode.store.table import Exported, Table, decoded
+from p2pnode.store.table import BY_CONTACT, Exported, Table, decoded
 
 _encode = msgspec.msgpack.Encoder().encode
 _keys_decoder = msgspec.msgpack.Decoder(ResetKeys)
@@ -167,11 +167,6 @@ class Twins(Table):
         row = self._db.row(f"SELECT {_TWIN} FROM twins WHERE notice=?", (envelope,))
         return None if row is None else _twin(row)
 
-    def by_session(self, session: SessionRef) -> TwinRow | None:
-        """Return the twin whose session this was."""
-        row = self._db.row(f"SELECT {_TWIN} FROM twins WHERE session=?", (session,))
-        return None if row is None else _twin(row)
-
     def set_link(self, ref: int, link: LinkKey) -> None:
         """Keep the link key as it stands now."""
         self._db.run("UPDATE twins SET link=? WHERE ref=?", (_encode(link), ref))
@@ -189,10 +184,7 @@ class Twins(Table):
 
     def erase(self, contact: ContactId | None) -> None:
         """Delete those of a contact, or all."""
-        if contact is None:
-            self._clear()
-        else:
-            self._db.run("DELETE FROM twins WHERE contact=?", (contact,))
+        self._erase(contact, BY_CONTACT)
 
 
 def _values(row: ResetRow) -> tuple[object, ...]:

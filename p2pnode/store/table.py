@@ -15,6 +15,10 @@ Record = TypeVar("Record")
 Exported = dict[str, list[dict[str, Any]]]
 """Table name → rows as plain values; ids are base32 text."""
 
+BY_CONTACT = "contact=?"
+BY_DEVICE = "device IN (SELECT id FROM devices WHERE contact=?)"
+"""Which rows are a contact's, in tables with such a column."""
+
 
 def decoded(decoder: msgspec.msgpack.Decoder[Record], raw: bytes | None) -> Record:
     """Return a record kept as MessagePack. Raises StoreCorrupt when it is none, or gone."""
@@ -55,6 +59,17 @@ class Table(ABC):
     @abstractmethod
     def erase(self, contact: ContactId | None) -> None:
         """Delete what is kept about a contact, or all of it."""
+
+    def _erase(self, contact: ContactId | None, rows: str) -> None:
+        """Delete a contact's rows from the owner's tables, or all rows.
+
+        rows: which are a contact's, BY_CONTACT or BY_DEVICE.
+        """
+        if contact is None:
+            self._clear()
+            return
+        for table in self.TABLES:
+            self._db.run(f"DELETE FROM {table} WHERE {rows}", (contact,))
 
     def _clear(self) -> None:
         for table in self.TABLES:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import P2PNODE, Daemon, by_hand, homes, pair
+from tests.daemons import P2PNODE, Daemon, paired
 from tests.patience import PATIENCE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -33,11 +33,7 @@ def place(tmp_path_factory):
     p2pnode.write_text(f'#!/bin/sh\nexec {P2PNODE[0]} -m p2pnode "$@"\n')
     p2pnode.chmod(0o755)
     ana, bo = Daemon(root, "ana"), Daemon(root, "bo")
-    with homes(ana, bo):
-        by_hand(ana, bo)
-        ana.start()
-        bo.start()
-        pair(ana, bo)
+    with paired(ana, bo):
         yield {
             **os.environ,
             "P2PNODE_HOME": str(ana.home.root),

@@ -55,6 +55,7 @@ def configure(daemon: Daemon, level: str, port: int) -> None:
         f'[log]\nlevel = "{level}"\n[metrics]\nenabled = true\n[privacy]\norigin = "fast"\n'
         f"[transports.lan]\nport = {port}\n"
         f'[transports.courier]\nwatch = ["/{PERSON}/{STICK}"]\n'
+        f'[hooks]\non_message = ["/{PERSON}/{UNKNOWN}", "{TEXT}"]\n'
     )
 
 
@@ -194,6 +195,7 @@ def _told_what_matters(said: dict[str, bytes], metrics: str) -> None:
         r"error +store refused reason=store-full turns=\d+",
         r"error +settings refused line=\d+",
         r"info +settings reloaded",
+        r'warning automation hook.refused why="it is not there"',
     ):
         assert re.search(line, log), (line, log[-8_000:])
     for sample in ('refused_total{reason="', 'links_total{transport="lan",kind="contact"}'):

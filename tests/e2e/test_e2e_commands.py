@@ -12,7 +12,7 @@ from p2pnode.protocol import limits
 from p2pnode.store import keys
 from p2pnode.store.database import Database
 from p2pnode.store.vault import SCHEMA
-from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.daemons import Daemon, by_hand, delivered, homes, paired
 from tests.patience import PATIENCE
 
 
@@ -21,11 +21,7 @@ def two(tmp_path_factory):
     """Two paired daemons."""
     root = tmp_path_factory.mktemp("commands")
     ana, bo = Daemon(root, "ana", passphrase="correct horse"), Daemon(root, "bo")
-    with homes(ana, bo):
-        by_hand(ana, bo)
-        ana.start()
-        bo.start()
-        pair(ana, bo)
+    with paired(ana, bo):
         yield ana, bo
 
 

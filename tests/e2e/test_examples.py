@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import P2PNODE, Daemon, by_hand, delivered, homes, pair
+from tests.daemons import P2PNODE, Daemon, delivered, paired
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,11 +66,7 @@ def two(tmp_path_factory):
     """ana, who asks, and bo, whose node the bots run beside."""
     root = tmp_path_factory.mktemp("bots")
     ana, bo = Daemon(root, "ana"), Daemon(root, "bo")
-    with homes(ana, bo):
-        by_hand(ana, bo)
-        ana.start()
-        bo.start()
-        pair(ana, bo)
+    with paired(ana, bo):
         yield ana, bo
 
 

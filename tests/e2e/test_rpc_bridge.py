@@ -10,7 +10,7 @@ import pytest
 
 from p2pnode.api.http import MAX_BODY
 from p2pnode.cli.rpc import MAX_LINE
-from tests.daemons import Daemon, by_hand, delivered, homes, pair
+from tests.daemons import Daemon, by_hand, delivered, homes, paired
 from tests.patience import PATIENCE
 
 
@@ -74,11 +74,7 @@ def two(tmp_path_factory):
     """Two paired daemons."""
     root = tmp_path_factory.mktemp("rpc")
     ana, bo = Daemon(root, "ana"), Daemon(root, "bo")
-    with homes(ana, bo):
-        by_hand(ana, bo)
-        ana.start()
-        bo.start()
-        pair(ana, bo)
+    with paired(ana, bo):
         yield ana, bo
 
 

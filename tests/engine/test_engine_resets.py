@@ -30,7 +30,7 @@ def two():
 def saved(person: Person, *, history: bool = False) -> list[backup.Record]:
     """Take a backup of a person's vault, as bytes and back."""
     found = backup.records(person.stores.vault, "", history)
-    return [backup._decoded_untrusted(msgspec.msgpack.encode(one)) for one in found]
+    return [backup.decoded_untrusted(msgspec.msgpack.encode(one)) for one in found]
 
 
 def restored(person: Person, records: list[backup.Record], name: str = "") -> Person:

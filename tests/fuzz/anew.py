@@ -143,7 +143,7 @@ def _backups() -> Prepared:
             return
         stores = Stores(Vault.memory(), Custody.memory(), CarryPolicy(1))
         with closing(stores.vault), closing(stores.custody):
-            rest = (backup._decoded_untrusted(one) for one in [*records[:3], raw])
+            rest = (backup.decoded_untrusted(one) for one in [*records[:3], raw])
             backup.filled(stores, rest, [], Moment(0, 1), entropy)
 
     return moments([whole[:66_000], whole[:80]], [inside], records), read

@@ -180,6 +180,7 @@ def main(words: Sequence[str], targets: Sequence[Target], others: Sequence[bytes
 
 
 if __name__ == "__main__":
-    from tests.fuzz.targets import OTHERS, TARGETS
+    from tests.fuzz.samples import OTHERS
+    from tests.fuzz.targets import TARGETS
 
     sys.exit(main(sys.argv[1:], TARGETS, OTHERS))

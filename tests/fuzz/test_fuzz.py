@@ -5,12 +5,16 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from p2pnode.errors import RemoteError
+from p2pnode.protocol.content import Content, content_untrusted
 from tests.fuzz import fuzz
 from tests.fuzz.fuzz import Crash, Run, Target, attack, main
-from tests.fuzz.targets import OTHERS, ROOT, TARGETS
+from tests.fuzz.samples import OTHERS, ROOT
+from tests.fuzz.targets import TARGETS
 
 SEED = 20_261_121
 EXECUTIONS = 2_000
@@ -25,6 +29,15 @@ def test_foreign_bytes_do_no_harm(target):
     run = Run(target, SEED, OTHERS)
     run.go(SECONDS, EXECUTIONS)
     assert run.executions
+
+
+def test_every_kind_of_content_is_attacked():
+    [target] = [one for one in TARGETS if one.name == "content"]
+    kinds = set()
+    for raw in target.prepare()[0]:
+        with suppress(RemoteError):
+            kinds.add(type(content_untrusted(raw)))
+    assert kinds == set(get_args(Content))
 
 
 def test_every_function_for_foreign_bytes_is_attacked():

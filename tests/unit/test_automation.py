@@ -16,10 +16,17 @@ from p2pnode.automation.program import run_program, surroundings, unfit
 from p2pnode.automation.service import automated
 from p2pnode.config import Config, Hooks, Notify, load
 from p2pnode.errors import ConfigError, StoreFull
+from tests.journal import journals
 from tests.patience import PATIENCE
 from tests.scripted_node import ScriptedNode
 
 EVIL = "-h \x1b[2J\u202e<b>&\x07\nred"
+
+
+@pytest.fixture
+def written():
+    with journals() as made:
+        yield made
 
 
 def script(path: Path, *lines: str) -> str:
@@ -237,7 +244,7 @@ async def test_a_hook_gets_each_message_once_and_in_order(tmp_path):
     assert out.read_text().count("while it was off") == 1
 
 
-async def test_a_hook_that_fails_is_tried_again_then_the_message_is_skipped(tmp_path, caplog):
+async def test_a_hook_that_fails_is_tried_again_then_the_message_is_skipped(tmp_path, written):
     node = ScriptedNode()
     tries = tmp_path / "tries"
     late = tmp_path / "late"
@@ -262,11 +269,24 @@ async def test_a_hook_that_fails_is_tried_again_then_the_message_is_skipped(tmp_
         assert told.result == "warn"
         assert "1 skipped" in told.detail
         assert told.fix
-    assert "it ended with 7" in caplog.text
-    assert "canary" not in caplog.text
+    said = written.lines()
+    assert said.count('<4>automation hook.failed why="it ended with 7"') == 3
+    assert "canary" not in "".join(said)
 
 
-async def test_a_hook_that_must_not_be_run_keeps_its_messages_until_it_is_mended(tmp_path, caplog):
+async def test_the_log_says_why_a_hook_cannot_be_started(tmp_path, written):
+    node = ScriptedNode()
+    program = tmp_path / "hook"
+    program.write_text("#!/nowhere/at-all\n")
+    program.chmod(0o700)
+    async with running(node, Config(hooks=Hooks(on_message=[str(program)])), tmp_path):
+        node.arrive("canary")
+        await until(lambda: node.acked[hooks.CONSUMER] == 1)
+    why = "it cannot be started (No such file or directory)"
+    assert written.lines() == [f'<4>automation hook.failed why="{why}"'] * 3
+
+
+async def test_a_hook_that_must_not_be_run_keeps_its_messages_until_it_is_mended(tmp_path, written):
     node = ScriptedNode()
     out = tmp_path / "out"
     program = script(tmp_path / "hook", f"cat >> {out}")
@@ -283,11 +303,12 @@ async def test_a_hook_that_must_not_be_run_keeps_its_messages_until_it_is_mended
         os.chmod(program, 0o700)
         await until(lambda: node.acked[hooks.CONSUMER] == 2)
     assert [json.loads(one)["text"] for one in out.read_text().splitlines()] == ["first", "second"]
-    assert caplog.text.count("not run") == 1
-    assert str(tmp_path) not in caplog.text
+    assert written.lines() == [
+        '<4>automation hook.refused why="it, or a folder above it, can be written by everyone"'
+    ]
 
 
-async def test_a_node_that_cannot_acknowledge_now_is_asked_again(tmp_path):
+async def test_a_node_that_cannot_acknowledge_now_is_asked_again(tmp_path, written):
     class Full(ScriptedNode):
         times = 3
 
@@ -304,9 +325,11 @@ async def test_a_node_that_cannot_acknowledge_now_is_asked_again(tmp_path):
         node.arrive("once")
         await until(lambda: node.acked[hooks.CONSUMER] == 1)
     assert out.read_text() == "x\n"
+    said = "<4>automation waits consumer=hooks.on_message reason=store-full"
+    assert written.lines() == [said] * 3
 
 
-async def test_a_defect_of_ours_ends_the_hook_and_nothing_else(tmp_path, monkeypatch, caplog):
+async def test_a_defect_of_ours_ends_the_hook_and_nothing_else(tmp_path, monkeypatch, written):
     async def broken(*_, **__):
         raise ZeroDivisionError("canary")
 
@@ -319,8 +342,9 @@ async def test_a_defect_of_ours_ends_the_hook_and_nothing_else(tmp_path, monkeyp
         found = (await service.call(schema.Diagnose())).findings
         assert [one.result for one in found if one.area == "hooks"] == ["fail"]
         assert (await service.send_all([schema.Send("bo", "y")]))[0].state == "queued"
-    assert "ZeroDivisionError" in caplog.text
-    assert "canary" not in caplog.text
+    [said] = written.lines()
+    assert said.startswith('<3>automation failed at="ZeroDivisionError at ')
+    assert "canary" not in said
 
 
 @pytest.mark.parametrize(
@@ -413,7 +437,7 @@ async def test_a_preview_is_plain_text_and_bounded(tmp_path, screen):
 
 
 async def test_a_desktop_that_does_not_answer_is_told_and_forgotten(
-    tmp_path, screen, caplog, monkeypatch
+    tmp_path, screen, written, monkeypatch
 ):
     script(tmp_path / "bin" / "notify-send", "exit 1")
     node = ScriptedNode()
@@ -433,5 +457,6 @@ async def test_a_desktop_that_does_not_answer_is_told_and_forgotten(
             one for one in (await service.call(schema.Diagnose())).findings if one.area == "notify"
         ]
         assert told.detail == "notify-send is not installed"
-    assert caplog.text.count("did not take") == 1
-    assert "canary" not in caplog.text
+    assert written.lines() == [
+        '<4>automation desktop.failed why="the desktop did not take a notification"'
+    ]

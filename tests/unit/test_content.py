@@ -1,6 +1,8 @@
 """Content: round trips, bounds, and kinds of the future."""
 
+import re
 from contextlib import suppress
+from typing import get_args
 
 import msgspec
 import pytest
@@ -15,14 +17,18 @@ from p2pnode.protocol.content import (
     Proposal,
     Receipts,
     Redaction,
+    Replaced,
+    ResetAnswer,
     Text,
     Unknown,
     Verdict,
     content_untrusted,
     encode_content,
 )
+from tests.walls import ROOT
 
 ID = bytes(range(16))
+KEM = bytes(1_184)
 texts = st.builds(
     Text,
     id=st.binary(min_size=16, max_size=16),
@@ -44,7 +50,13 @@ fading = st.builds(
     spans,
 )
 proposals = st.builds(Proposal, ids, st.just(0) | spans, st.just(b"") | ids)
-others = proposals | st.builds(Verdict, ids, st.booleans()) | st.builds(Redaction, ids)
+others = (
+    proposals
+    | st.builds(Verdict, ids, st.booleans())
+    | st.builds(Redaction, ids)
+    | st.builds(Replaced, ids)
+    | st.builds(ResetAnswer, ids, st.just(ID + ID), st.just(KEM), st.integers(0, 2**53 - 1), ids)
+)
 
 
 @given(texts | receipts | fading | others)
@@ -72,20 +84,40 @@ def test_newer_kinds_are_unknown_not_wrong() -> None:
     assert content_untrusted(b"\xffanything") == Unknown(255)
 
 
-@pytest.mark.parametrize(
-    ("content", "raw"),
-    [
-        (Fading(ID, 5, (ID,), 7, "é", 3_600), "03 96c410ID 05 91c410ID 07 a2c3a9 cd0e10"),
-        (Proposal(ID, 604_800, b""), "04 93c410ID ce00093a80 c400"),
-        (Proposal(ID, 0, ID), "04 93c410ID 00 c410ID"),
-        (Verdict(ID, True), "05 92c410ID c3"),
-        (Redaction(ID), "06 91c410ID"),
-    ],
-)
+FROZEN: list[tuple[Content, str]] = [
+    (Text(ID, 5, (ID,), 7, "é"), "01 95c410ID 05 91c410ID 07 a2c3a9"),
+    (Receipts((ID + ID,)), "02 91 91c420IDID"),
+    (Fading(ID, 5, (ID,), 7, "é", 3_600), "03 96c410ID 05 91c410ID 07 a2c3a9 cd0e10"),
+    (Proposal(ID, 604_800, b""), "04 93c410ID ce00093a80 c400"),
+    (Proposal(ID, 0, ID), "04 93c410ID 00 c410ID"),
+    (Verdict(ID, True), "05 92c410ID c3"),
+    (Redaction(ID), "06 91c410ID"),
+    (
+        ResetAnswer(ID, ID + ID, KEM, 5, b""),
+        "0a 95c410ID c420IDID c504a0KEM 05 c400",
+    ),
+    (
+        ResetAnswer(ID, ID + ID, KEM, 5, ID),
+        "0a 95c410ID c420IDID c504a0KEM 05 c410ID",
+    ),
+    (Replaced(ID), "0b 91c410ID"),
+]
+
+
+@pytest.mark.parametrize(("content", "raw"), FROZEN)
 def test_frozen_bytes(content: Content, raw: str) -> None:
-    frozen = bytes.fromhex(raw.replace("ID", ID.hex()).replace(" ", ""))
+    filled = raw.replace("ID", ID.hex()).replace("KEM", KEM.hex())
+    frozen = bytes.fromhex(filled.replace(" ", ""))
     assert encode_content(content) == frozen
     assert content_untrusted(frozen) == content
+
+
+def test_every_kind_is_frozen_and_on_its_page() -> None:
+    kinds = set(get_args(Content))
+    assert {type(content) for content, _ in FROZEN} == kinds
+    page = (ROOT / "docs/protocol/envelope.md").read_text()
+    rows = set(re.findall(r"^\| (\d+) ", page.partition("## Content")[2], re.MULTILINE))
+    assert rows == {str(encode_content(content)[0]) for content, _ in FROZEN}
 
 
 def raw_text(*fields: object) -> bytes:

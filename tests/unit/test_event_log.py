@@ -11,35 +11,15 @@ import pytest
 
 from p2pnode import logs
 from p2pnode.logs import EventLog, Journal, Plain, Private, phrase, tag, traced
+from tests.journal import Written, journals
 
 CANARY = "canary-9c1d"
 
 
-class Written:
-    """A journal whose lines are kept, and whose time the test sets."""
-
-    def __init__(self) -> None:
-        self.stream = io.StringIO()
-        self.now = 100.0
-        self.journal = Journal(self.stream, journald=True, now=lambda: self.now)
-
-    def lines(self) -> list[str]:
-        found = self.stream.getvalue().splitlines()
-        self.stream.truncate(0)
-        self.stream.seek(0)
-        return found
-
-
 @pytest.fixture
 def written() -> Iterator[Written]:
-    root, own = logging.getLogger(), logging.getLogger("p2pnode")
-    before = root.handlers, root.level, own.level
-    made = Written()
-    root.handlers = [made.journal]
-    yield made
-    root.handlers = before[0]
-    root.setLevel(before[1])
-    own.setLevel(before[2])
+    with journals() as made:
+        yield made
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])

@@ -73,10 +73,6 @@ class Lanes:
                 if lane not in wanted and lane not in self.held:
                     await host.save(name, b"")
 
-    def sharing(self, key: OnionKey) -> list[Lane]:
-        """Return the lanes that a service serves."""
-        return [lane for lane, held in self.held.items() if held.key == key]
-
     async def _shared_key(self, host: Host) -> OnionKey:
         if self._shared is None:
             seed = await host.load(SHARED)
