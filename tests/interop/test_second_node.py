@@ -11,13 +11,14 @@ from contextlib import contextmanager
 import pytest
 
 from p2pnode import schema
-from tests.daemons import Daemon, delivered, free_port, homes, texts
+from tests.daemons import Daemon, delivered, homes, texts
 from tests.interop.second_bytes import Dice, kem_public, pack, unpack, x25519_public
 from tests.interop.second_custody import read_bundle, write_bundle
 from tests.interop.second_link import LinkKey, link_first
 from tests.interop.second_node import Friend, Link
 from tests.interop.second_pairing import Keys, Mutual, Pairing, make_code, parse_code
 from tests.interop.second_session import Reset, Session, envelope_id
+from tests.ports import free_port
 
 LOOPBACK = "127.0.0.1"
 
