@@ -18,6 +18,7 @@ from tests.interop.second_link import LinkKey, link_first
 from tests.interop.second_node import Friend, Link
 from tests.interop.second_pairing import Keys, Mutual, Pairing, make_code, parse_code
 from tests.interop.second_session import Reset, Session, envelope_id
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 LOOPBACK = "127.0.0.1"
@@ -246,7 +247,7 @@ def dialled(server, key):
     """The next link on which a key is recognised."""
     while True:
         wire, _ = server.accept()
-        wire.settimeout(20)
+        wire.settimeout(PATIENCE)
         link = Link(wire, [key], False)
         if link.peer:
             return link
@@ -256,7 +257,7 @@ def dialled(server, key):
 def test_a_daemon_joins_is_set_back_and_begins_anew(tmp_path):
     bo = Daemon(tmp_path, "bo")
     with socket.create_server((LOOPBACK, 0)) as server, homes(bo):
-        server.settimeout(20)
+        server.settimeout(PATIENCE)
         place = configured(bo, [f"{LOOPBACK}:{server.getsockname()[1]}"])
         bo.start()
         second = Friend(place)
