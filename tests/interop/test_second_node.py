@@ -11,13 +11,15 @@ from contextlib import contextmanager
 import pytest
 
 from p2pnode import schema
-from tests.daemons import Daemon, delivered, free_port, homes, texts
+from tests.daemons import Daemon, delivered, homes, texts
 from tests.interop.second_bytes import Dice, kem_public, pack, unpack, x25519_public
 from tests.interop.second_custody import read_bundle, write_bundle
 from tests.interop.second_link import LinkKey, link_first
 from tests.interop.second_node import Friend, Link
 from tests.interop.second_pairing import Keys, Mutual, Pairing, make_code, parse_code
 from tests.interop.second_session import Reset, Session, envelope_id
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 LOOPBACK = "127.0.0.1"
 
@@ -245,7 +247,7 @@ def dialled(server, key):
     """The next link on which a key is recognised."""
     while True:
         wire, _ = server.accept()
-        wire.settimeout(20)
+        wire.settimeout(PATIENCE)
         link = Link(wire, [key], False)
         if link.peer:
             return link
@@ -255,7 +257,7 @@ def dialled(server, key):
 def test_a_daemon_joins_is_set_back_and_begins_anew(tmp_path):
     bo = Daemon(tmp_path, "bo")
     with socket.create_server((LOOPBACK, 0)) as server, homes(bo):
-        server.settimeout(20)
+        server.settimeout(PATIENCE)
         place = configured(bo, [f"{LOOPBACK}:{server.getsockname()[1]}"])
         bo.start()
         second = Friend(place)
