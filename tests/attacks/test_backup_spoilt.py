@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from p2pnode import backup
+from p2pnode.backup import taking
 from p2pnode.config import Home
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import StoreCorrupt
@@ -50,7 +51,7 @@ def records(one: Correspondent, **changes: object) -> list[backup.Record]:
     """Take a backup; changes: of every person in it."""
     found = []
     for record in backup.records(one.stores.vault, "", True):
-        again = backup._decoded_untrusted(backup._readable(record))
+        again = backup.decoded_untrusted(taking._readable(record))
         if isinstance(again, backup.Person):
             again = msgspec.structs.replace(again, **changes)
         found.append(again)
@@ -100,7 +101,7 @@ def test_what_could_not_be_restored_is_said_when_the_backup_is_made(tmp_path, mo
     home = Home(tmp_path / "home")
     create_home(home, "ana", passphrase=None)
     found = backup.Owner(version=1, seed=bytes(32), name="a" * 65, made=1)
-    monkeypatch.setattr(backup, "records", lambda *_: iter([found]))
+    monkeypatch.setattr(taking, "records", lambda *_: iter([found]))
     key = keys.unlock(home.vault_key, passphrase=None)
     with pytest.raises(StoreCorrupt, match="could not be restored"):
         phrase = sealed_file.new_phrase()
