@@ -168,9 +168,9 @@ async def test_a_backup_keeps_to_how_long_messages_are_kept(two, autojump_clock)
         await reached(a, await send(a, "bo", "to stay"))
         await b.call(schema.SetRetention("ana", 30))
         await a.call(schema.Propose("bo", 7 * 86_400))
-        await trio.sleep(60)
+        await trio.sleep(SETTLED)
         await b.call(schema.AnswerProposal("ana", True))
-        await trio.sleep(60)
+        await trio.sleep(SETTLED)
         await reached(b, await send(b, "ana", "to go"))
         await reached(a, await send(a, "bo", "to go too"))
     new = restored(bo, saved(bo, history=True))
@@ -314,7 +314,7 @@ async def test_who_was_set_back_is_known_again_before_the_peers_are_looked_up(
         looked_up = b.engine.peers_changed
 
         async def a_minute_later() -> None:
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             await looked_up()
 
         monkeypatch.setattr(b.engine, "peers_changed", a_minute_later)
@@ -408,6 +408,10 @@ async def test_a_repeated_reset_is_answered_again_and_changes_nothing(two, autoj
 
 # Proposals under way -----------------------------------------------------------------------------
 
+SETTLED = 300
+"""Seconds in which two who begin anew have found each other again and told all: more than one dial
+may be needed."""
+
 WEEK = 7 * 86_400
 
 
@@ -433,16 +437,16 @@ async def test_a_proposal_survives_that_the_other_is_restored(two, autojump_cloc
             await pair(a, b)
             if seen:
                 await a.call(schema.Propose("bo", WEEK))
-                await trio.sleep(60)
+                await trio.sleep(SETTLED)
                 assert await rule(b, "ana") == (0, None, WEEK)
         await a.call(schema.Propose("bo", WEEK))
         new = restored(bo, saved(bo))
         async with new.on() as n:
             await reached(n, await send(n, "ana", "from the new one"))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             assert await rule(n, "ana") == (0, None, WEEK)
             await n.call(schema.AnswerProposal("ana", True))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             assert await rule(n, "ana") == await rule(a, "bo") == (WEEK, None, None)
             assert await kinds(a) == ["agreed"]
             assert await kinds(n) == ["proposed", "agreed"]
@@ -456,7 +460,7 @@ async def test_a_proposal_ends_for_both_when_its_author_is_restored(two, autojum
         async with bo.on() as b:
             await pair(a, b)
             await b.call(schema.Propose("ana", WEEK))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             assert await rule(a, "bo") == (0, None, WEEK)
         new = restored(bo, saved(bo))
         async with new.on() as n:
@@ -466,9 +470,9 @@ async def test_a_proposal_ends_for_both_when_its_author_is_restored(two, autojum
             with pytest.raises(InvalidInput, match="nothing was proposed"):
                 await a.call(schema.AnswerProposal("bo", True))
             await n.call(schema.Propose("ana", WEEK))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             await a.call(schema.AnswerProposal("bo", True))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             assert await rule(n, "ana") == await rule(a, "bo") == (WEEK, None, None)
         new.close()
 
@@ -482,14 +486,14 @@ async def test_an_answer_lost_in_a_reset_is_asked_for_again(two, autojump_clock,
         async with bo.on() as b:
             await pair(a, b)
             await b.call(schema.Propose("ana", WEEK))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
         old = set_back(bo.stores.vault)
         for n in range(2):
             async with bo.on() as b:
                 await reached(b, await send(b, "ana", f"later {n}"))
                 if not n:
                     await a.call(schema.AnswerProposal("bo", accepted))
-                    await trio.sleep(60)
+                    await trio.sleep(SETTLED)
                     assert await rule(b, "ana") == (WEEK if accepted else 0, None, None)
         now = bo.stores
         bo.stores = Stores(old, now.custody, now.carry)
@@ -499,12 +503,12 @@ async def test_an_answer_lost_in_a_reset_is_asked_for_again(two, autojump_clock,
             await told(b, "set-back")
             await told(a, "restored")
             await reached(b, await send(b, "ana", "fresh"))
-            await trio.sleep(60)
+            await trio.sleep(SETTLED)
             if not accepted:
                 assert await rule(a, "bo") == (0, None, WEEK)
                 assert await kinds(a) == ["proposed", "proposed"]
                 await a.call(schema.AnswerProposal("bo", True))
-                await trio.sleep(60)
+                await trio.sleep(SETTLED)
             assert await rule(a, "bo") == await rule(b, "ana") == (WEEK, None, None)
 
 
@@ -536,5 +540,5 @@ async def test_proposals_that_cross_a_crossing_of_resets_end_alike(two, autojump
         assert await rule(a, "bo") == (0, WEEK, None)
         assert await rule(b, "ana") == (0, None, WEEK)
         await b.call(schema.AnswerProposal("ana", True))
-        await trio.sleep(60)
+        await trio.sleep(SETTLED)
         assert await rule(a, "bo") == await rule(b, "ana") == (WEEK, None, None)
