@@ -3,6 +3,7 @@ configured ones are loaded."""
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,16 @@ def _kind(name: str) -> type[Transport | Courier] | str:
     """Return a transport's class, or why there is none."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     try:
-        kind: type[Transport | Courier] = found[name].load()
+        kind: object = found[name].load()
     except KeyError:
         return "not installed"
-    except ImportError:
-        # A deleted folder leaves its entry point behind; a driver may not be installed.
+    except Exception:
+        # A deleted folder leaves its entry point behind; a driver may not be installed; what
+        # somebody else has written may fail in any way.
         return "cannot be loaded"
-    return kind
+    if not (isinstance(kind, type) and issubclass(kind, Transport | Courier)):
+        return "is no transport"
+    return "made for another version" if isabstract(kind) else kind
 
 
 class Missing(Transport):

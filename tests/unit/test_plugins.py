@@ -1,0 +1,56 @@
+"""Plug-ins that are not there, or not what they say: the node runs on without them."""
+
+from pathlib import Path
+
+import pytest
+
+from p2pnode import plugins
+from p2pnode.spi.memory import MemoryTransport
+from p2pnode.spi.transport import Transport
+
+
+class Older(Transport):
+    """One written before the interface was what it is."""
+
+    name = "older"
+
+
+class Point:
+    """An entry point whose plug-in is whatever `load` returns or raises."""
+
+    def __init__(self, name: str, found: object) -> None:
+        self.name = name
+        self._found = found
+
+    def load(self) -> object:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (None, "not installed"),
+        (ImportError("no driver"), "cannot be loaded"),
+        (SyntaxError("not Python"), "cannot be loaded"),
+        (RuntimeError("falls over"), "cannot be loaded"),
+        ("a text", "is no transport"),
+        (dict, "is no transport"),
+        (Older, "made for another version"),
+        (MemoryTransport, ""),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_no_more(monkeypatch, found, reason):
+    points = [] if found is None else [Point("one", found)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    kind = plugins._kind("one")
+    if not reason:
+        assert kind is MemoryTransport
+        return
+    assert kind == reason
+    assert plugins.settings_of("one") is None
+    plugins.check(Path("config.toml"), {"one": {"colour": "blue"}})
+    [stand_in] = plugins.load(Path("config.toml"), {"one": {}})
+    assert isinstance(stand_in, plugins.Missing)
+    assert stand_in.name == "one"
