@@ -11,4 +11,4 @@ raises AssertionError. It counts threads and file descriptors, so run it alone i
 from p2pnode.spi.testing.courier import CourierPair as CourierPair, check_courier as check_courier
 from p2pnode.spi.testing.duplex import check_transport as check_transport
 from p2pnode.spi.testing.host import RecordingHost as RecordingHost
-from p2pnode.spi.testing.world import Fault as Fault, Pair as Pair
+from p2pnode.spi.testing.world import BREATH as BREATH, Fault as Fault, Pair as Pair
