@@ -13,6 +13,7 @@ LOCAL = {
     "passphrase": ("p2pnode.local.passphrase", "Change what opens the vault."),
     "config": ("p2pnode.local.config", "Look at the settings, or change one."),
     "doctor": ("p2pnode.local.doctor", "Look at everything that could be wrong, with fixes."),
+    "repair": ("p2pnode.local.repair", "Make a damaged home whole, as far as it reads."),
     "erase": ("p2pnode.local.erase", "Erase a contact, a conversation, or this whole node."),
     "simulate": ("p2pnode.local.simulate", "Tell what delivery to expect, by simulation."),
 }

@@ -120,7 +120,7 @@ def _files(place: Home) -> list[schema.Finding]:
         found.append(finding("home", "leftovers", "warn", "an init was cut short", fix))
     aside = sorted(one.name for one in place.root.glob("*.damaged-*"))
     if aside:
-        fix = "see docs/stores.md; remove them when nothing more is to be saved"
+        fix = "remove them when nothing more is to be saved from them"
         found.append(finding("store", "set aside", "warn", f"{len(aside)} damaged files", fix))
     if not any(one.area == "home" for one in found):
         found.append(finding("home", "files", "pass", "yours, and closed to others"))
@@ -231,7 +231,7 @@ def _pages(name: str, database: Database) -> schema.Finding:
 
 
 def _damaged(name: str, what: str) -> schema.Finding:
-    fix = f"stop the node, keep a copy of {name}.db, and see docs/stores.md"
+    fix = "stop the node, keep a copy of its home, then: p2pnode repair"
     return finding("store", name, "fail", what, fix)
 
 

@@ -126,21 +126,38 @@ def _counted(found: Iterator[Record], count: list[int]) -> Iterator[Record]:
         yield one
 
 
-def records(vault: Vault, settings: str, history: bool) -> Iterator[Record]:
-    """Yield what a backup of a vault holds."""
+def records(
+    vault: Vault, settings: str, history: bool, *, lost: list[str] | None = None
+) -> Iterator[Record]:
+    """Yield what a backup of a vault holds.
+
+    lost: passes over what a damaged vault does not give, and notes whose it was; "" is everybody.
+    Raises StoreCorrupt, with lost only when not even the identity reads.
+    """
     own = vault.identity.load()
     if own is None:
         raise StoreCorrupt("the vault holds no identity")
     yield Owner(version=1, seed=own.account.seed, name=own.name, made=wall_time())
     if settings:
         yield Settings(settings)
-    contacts = vault.contacts.all()
+    try:
+        contacts = vault.contacts.all()
+    except StoreCorrupt:
+        if lost is None:
+            raise
+        lost.append("")
+        return
     for contact in contacts:
-        person = _person(vault, contact)
-        if person is not None:
-            yield person
-            if history:
-                yield from _said(vault, contact)
+        try:
+            person = _person(vault, contact)
+            if person is not None:
+                yield person
+                if history:
+                    yield from _said(vault, contact)
+        except StoreCorrupt:
+            if lost is None:
+                raise
+            lost.append(contact.name)
 
 
 def _person(vault: Vault, contact: ContactRow) -> Person | None:

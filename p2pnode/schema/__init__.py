@@ -122,5 +122,6 @@ from p2pnode.schema.upkeep import (
     Lock as Lock,
     Reload as Reload,
     Reloaded as Reloaded,
+    Repaired as Repaired,
     Unlock as Unlock,
 )

@@ -7,6 +7,17 @@ import msgspec
 from p2pnode.schema.base import Answer, Asks, Done
 
 
+class Repaired(Answer, frozen=True):
+    """What `repair` did to a home. vault, custody: "sound" or "new". contacts, messages: how many a
+    new vault holds. lost: contacts of whom something could not be read; "" is all of them."""
+
+    vault: str
+    custody: str
+    contacts: int
+    messages: int
+    lost: list[str]
+
+
 class Unlock(Asks[Done], frozen=True):
     """Open the vault of a node that runs locked. One of the two: the passphrase, or the path of the
     key file."""

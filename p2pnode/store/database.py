@@ -60,7 +60,7 @@ def store_error(error: apsw.Error, name: str) -> StoreError:
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return StoreCorrupt(
             f"the {name} is damaged, or its key belongs to another one",
-            hint="Keep the file: who you are may be saved from it (docs/stores.md)",
+            hint="Keep the file. With the daemon stopped: p2pnode repair",
         )
     return StoreError(f"the {name} cannot be used", why=f"{type(error).__name__}: {error}")
 

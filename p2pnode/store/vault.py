@@ -6,7 +6,6 @@ used by two threads at once.
 
 from pathlib import Path
 
-from p2pnode.errors import StoreError
 from p2pnode.ids import ContactId
 from p2pnode.protocol.identity import Own
 from p2pnode.store.contacts import Addresses, Contacts, Devices
@@ -139,17 +138,3 @@ def initialise(vault: Vault, own: Own, slot_key: bytes) -> None:
     with vault.transaction():
         vault.identity.save(own)
         vault.meta.put("source-slots", slot_key)
-
-
-def salvage(path: Path, key: bytes) -> Own | None:
-    """Return who this node is from a damaged vault, as far as its bytes still tell."""
-    try:
-        database = Database.open(path, SCHEMA, key, read_only=True)
-    except StoreError:
-        return None
-    try:
-        return Identity(database).load()
-    except StoreError:
-        return None
-    finally:
-        database.close()

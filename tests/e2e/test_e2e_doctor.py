@@ -180,4 +180,4 @@ def test_a_vault_page_that_is_damaged_is_told_by_the_daemon(tmp_path):
         ana.start()
         told = failing(ana)
         assert "FAIL store     vault: " in told
-        assert "keep a copy of vault.db" in told
+        assert "p2pnode repair" in told

@@ -191,3 +191,35 @@ def test_kill_9_in_the_middle_of_restoring_and_of_taking_a_reset(tmp_path):
         mine = [f"waiting {n}" for n in range(20)] + [f"back {n}" for n in range(20)]
         assert sorted(text for _, text in texts(new, "ana")) == sorted(mine)
         assert sorted(text for _, text in texts(ana, "bo")) == sorted([*mine, "before"])
+
+
+def test_a_home_whose_disk_lost_pages_is_made_whole(tmp_path):
+    """What the damaged stores still give goes into new ones, and both write to each other again."""
+    ana, bo = Daemon(tmp_path, "ana", passphrase="open sesame"), Daemon(tmp_path, "bo")
+    with homes(ana, bo):
+        by_hand(ana, bo)
+        ana.start()
+        bo.start()
+        pair(ana, bo)
+        before = [f"{number} " + "x" * 400 for number in range(200)]
+        delivered(bo, [write(bo, "ana", text) for text in before])
+        assert "another daemon runs" in ana.cli("repair", *ana.secret, code=8)
+        assert ana.end() == 0
+        assert "vault: sound | custody: sound" in ana.cli("repair", *ana.secret)
+        for path, page in ((ana.home.vault, -9), (ana.home.custody, 0)):
+            raw = bytearray(path.read_bytes())
+            raw[page * 2_048 + 7] ^= 1
+            path.write_bytes(raw)
+        assert "p2pnode repair" in ana.cli("run", *ana.secret, code=8)
+        assert "Nothing was changed" in ana.cli("repair", *ana.secret, stdin="n\n", code=130)
+        [made] = ana.lines("repair", "--yes", *ana.secret)
+        assert (made["vault"], made["custody"], made["contacts"]) == ("new", "new", 1)
+        assert set(made["lost"]) <= {"bo"}
+        ana.start()
+        delivered(ana, [write(ana, "bo", "here again")])
+        told(bo, "restored")
+        delivered(bo, [write(bo, "ana", "so am I")])
+        got = [text for author, text in texts(ana, "bo") if author]
+        assert got == [*before, "so am I"][-made["messages"] - 1 :]
+        assert ana.end() == 0
+        assert "vault: sound | custody: sound" in ana.cli("repair", *ana.secret)

@@ -21,7 +21,7 @@ from p2pnode.errors import (
 from p2pnode.protocol.identity import Own, new_account, new_device
 from p2pnode.store import database
 from p2pnode.store.database import Database, Schema, set_aside, store_error
-from p2pnode.store.vault import SCHEMA, Vault, salvage
+from p2pnode.store.vault import SCHEMA, Vault
 from tests.entropy import SeededEntropy
 from tests.fault_vfs import fault_disk
 from tests.store_rows import Rows
@@ -527,34 +527,6 @@ def test_store_set_aside_moves_the_file_with_its_log(tmp_path: Path) -> None:
         "vault.db.damaged-1-wal",
         "vault.db.damaged-2",
     ]
-
-
-def test_store_salvage_finds_the_identity_in_a_damaged_vault(tmp_path: Path) -> None:
-    path = tmp_path / "vault.db"
-    entropy, rows = SeededEntropy(1), Rows()
-    account = new_account(entropy)
-    own = Own(account, new_device(account, entropy), "Me")
-    vault = Vault.create(path, KEY)
-    with vault.transaction():
-        vault.identity.save(own)
-    with vault.transaction():
-        contact = rows.contact("Ada")
-        vault.contacts.add(contact)
-        for clock in range(500):
-            vault.messages.add(rows.message(contact.id, clock=clock, text="word " * 50))
-    vault.close()
-    raw = bytearray(path.read_bytes())
-    for page in range(100 * 2048, len(raw), 2048):
-        raw[page + 7] ^= 1
-    path.write_bytes(raw)
-    vault = Vault.open(path, KEY)
-    with pytest.raises(StoreCorrupt):
-        vault.messages.history(contact.id, 1000)
-    vault.close()
-    aside = set_aside(path)
-    assert salvage(aside, KEY) == own
-    assert salvage(aside, bytes(32)) is None
-    assert salvage(tmp_path / "none", KEY) is None
 
 
 def test_store_is_no_plain_database(tmp_path: Path) -> None:

@@ -1,0 +1,187 @@
+"""A home whose disk has lost pages is made whole, as far as what is left can be read."""
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from p2pnode import repair
+from p2pnode.config import Home
+from p2pnode.engine.entropy import OsEntropy
+from p2pnode.errors import StoreCorrupt, StoreError
+from p2pnode.store.vault import Vault
+from p2pnode.turns import carry
+from tests.correspondents import KEY, Correspondent, befriend, exchange
+
+PAGE = 2_048
+CALLS = ("mkdir", "rename", "replace", "fsync", "rmdir")
+
+
+class Cut(BaseException):
+    """Stands for the end of the process."""
+
+
+def correspondent(name: str, folder: Path | None = None) -> Correspondent:
+    """Return one with the real ML-KEM, which a new vault uses."""
+    made = Correspondent(name, folder)
+    made.entropy = OsEntropy()
+    return made
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stores of ana, who has written with two people; closed."""
+    folder = tmp_path_factory.mktemp("before")
+    ana, bo, cleo = correspondent("ana", folder), correspondent("bo"), correspondent("cleo")
+    befriend(ana, bo)
+    befriend(ana, cleo)
+    for number in range(120):
+        ana.write("bo", f"to bo {number} " * 20)
+        ana.write("cleo", f"to cleo {number} " * 20)
+    exchange(ana, bo)
+    exchange(ana, cleo)
+    for one in (ana, bo, cleo):
+        one.close()
+    return folder
+
+
+@pytest.fixture
+def home(before: Path, tmp_path: Path) -> Home:
+    root = tmp_path / "home"
+    shutil.copytree(before, root)
+    return Home(root)
+
+
+def spoil(path: Path, page: int) -> None:
+    """Change a bit of one page."""
+    raw = bytearray(path.read_bytes())
+    raw[page * PAGE + 7] ^= 1
+    path.write_bytes(raw)
+
+
+def held(home: Home) -> tuple[bytes, dict[str, list[str]]]:
+    """Return whose a vault is, and its texts by contact."""
+    with closing(Vault.open(home.vault, KEY)) as vault:
+        own = vault.identity.load()
+        assert own is not None
+        texts = {
+            row.name: [one.text for one in vault.messages.history(row.id, 1_000)]
+            for row in vault.contacts.all()
+        }
+        return own.account.public, texts
+
+
+def test_sound_stores_are_found_sound(home):
+    assert repair.look(home, KEY) == ("", "")
+
+
+def test_a_custody_that_is_damaged_or_gone_is_begun_anew(home):
+    identity, texts = held(home)
+    with closing(Vault.open(home.vault, KEY)) as vault, vault.transaction():
+        vault.meta.put(carry.EXAMINED, (77).to_bytes(8))
+    spoil(home.custody, 0)
+    found = repair.look(home, KEY)
+    assert found.custody
+    assert not found.vault
+    repair.renew_custody(home, KEY)
+    assert (home.root / "custody.db.damaged-1").exists()
+    assert repair.look(home, KEY) == ("", "")
+    home.custody.unlink()
+    assert repair.look(home, KEY).custody
+    repair.renew_custody(home, KEY)
+    assert repair.look(home, KEY) == ("", "")
+    assert held(home) == (identity, texts)
+    with closing(Vault.open(home.vault, KEY)) as vault:
+        assert carry.examined(vault) == 0
+
+
+def test_whichever_page_of_a_vault_is_lost_the_rest_is_saved(home, before):
+    identity, texts = held(home)
+    pages = home.vault.stat().st_size // PAGE
+    saved_all, saved_some, saved_nothing = 0, 0, 0
+    for page in range(0, pages, max(1, pages // 60)):
+        shutil.rmtree(home.root)
+        shutil.copytree(before, home.root)
+        spoil(home.vault, page)
+        if not repair.look(home, KEY).vault:
+            continue  # a page that nothing is on
+        try:
+            saved = repair.renew_vault(home, KEY)
+        except StoreCorrupt:
+            saved_nothing += 1
+            assert home.vault.exists()  # as it was
+            continue
+        assert repair.look(home, KEY) == ("", "")
+        account, found = held(home)
+        assert account == identity
+        assert set(found) <= set(texts)
+        for name, said in found.items():
+            assert said == texts[name][-len(said) :] if said else True
+            assert said == texts[name] or name in saved.lost
+        assert set(texts) - set(found) <= set(saved.lost) or "" in saved.lost
+        assert saved.messages == sum(map(len, found.values()))
+        saved_all += found == texts
+        saved_some += found != texts
+    assert saved_all
+    assert saved_some
+    assert saved_all + saved_some > saved_nothing
+
+
+def test_a_repair_that_is_cut_short_is_finished_by_the_next(home, before, monkeypatch):
+    identity, texts = held(home)
+    last = home.vault.stat().st_size // PAGE - 2
+
+    def cut_before(number: int) -> None:
+        left = [number]
+
+        def counting(real):
+            def call(*args, **kwargs):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Cut
+                return real(*args, **kwargs)
+
+            return call
+
+        for name in CALLS:
+            monkeypatch.setattr(os, name, counting(getattr(os, name)))
+
+    for number in range(100):
+        shutil.rmtree(home.root)
+        shutil.copytree(before, home.root)
+        spoil(home.vault, last)
+        spoil(home.custody, 0)
+        cut_before(number)
+        done = False
+        try:
+            repair.renew_vault(home, KEY)
+            repair.renew_custody(home, KEY)
+            done = True
+        except Cut:
+            pass
+        finally:
+            monkeypatch.undo()
+        found = repair.look(home, KEY)
+        if found.vault:
+            repair.renew_vault(home, KEY)
+        if found.custody:
+            repair.renew_custody(home, KEY)
+        assert repair.look(home, KEY) == ("", "")
+        account, kept = held(home)
+        assert account == identity
+        assert set(kept) == set(texts)
+        if done:
+            break
+    assert done
+    assert number > 5
+
+
+def test_without_a_vault_and_anything_set_aside_nothing_is_made_up(home):
+    for path in home.root.glob("vault.db*"):
+        path.unlink()
+    with pytest.raises(StoreError):
+        repair.renew_vault(home, KEY)
+    assert not home.vault.exists()
+    assert not list(home.root.glob(".init-*"))
