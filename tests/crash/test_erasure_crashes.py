@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,9 @@ from p2pnode import erasure
 from p2pnode.config import Home
 from p2pnode.errors import InvalidInput, StoreError, StoreFull
 from p2pnode.home import create_home
+from tests.cuts import Cut, cut_before
 
 CALLS = ("unlink", "replace", "rename", "rmdir", "fsync", "open")
-
-
-class Cut(BaseException):
-    """Stands for the end of the process."""
 
 
 def full(root: Path) -> Home:
@@ -34,37 +32,16 @@ def full(root: Path) -> Home:
     return home
 
 
-def test_erasing_goes_on_after_a_crash_at_any_point(tmp_path, monkeypatch):
-    left_at: list[int] = []
-
-    def cut_before(number: int):
-        """Let the process end before the given call."""
-        left_at[:] = [number]
-
-        def counting(real):
-            def call(*args, **kwargs):
-                left_at[0] -= 1
-                if left_at[0] < 0:
-                    raise Cut
-                return real(*args, **kwargs)
-
-            return call
-
-        for name in CALLS:
-            monkeypatch.setattr(os, name, counting(getattr(os, name)))
-
+def test_erasing_goes_on_after_a_crash_at_any_point(tmp_path):
     number, points = 0, 0
     while True:
         home = full(tmp_path / f"home-{number}")
         key = home.vault_key.read_bytes()
         erasure.plan(home, 0, after=0, settings=True)
-        cut_before(number)
-        try:
+        done = False
+        with suppress(Cut), cut_before(number, CALLS):
             erasure.carry_out(home)
             done = True
-        except Cut:
-            done = False
-        monkeypatch.undo()
         if not done:
             points += 1
             if home.root.exists() and not home.erasure.exists():

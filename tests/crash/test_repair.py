@@ -1,8 +1,7 @@
 """A home whose disk has lost pages is made whole, as far as what is left can be read."""
 
-import os
 import shutil
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,10 @@ from p2pnode.errors import StoreCorrupt, StoreError
 from p2pnode.store.vault import Vault
 from p2pnode.turns import carry
 from tests.correspondents import KEY, Correspondent, befriend, exchange
+from tests.cuts import Cut, cut_before
 
 PAGE = 2_048
 CALLS = ("mkdir", "rename", "replace", "fsync", "rmdir")
-
-
-class Cut(BaseException):
-    """Stands for the end of the process."""
 
 
 def correspondent(name: str, folder: Path | None = None) -> Correspondent:
@@ -129,40 +125,20 @@ def test_whichever_page_of_a_vault_is_lost_the_rest_is_saved(home, before):
     assert saved_all + saved_some > saved_nothing
 
 
-def test_a_repair_that_is_cut_short_is_finished_by_the_next(home, before, monkeypatch):
+def test_a_repair_that_is_cut_short_is_finished_by_the_next(home, before):
     identity, texts = held(home)
     last = home.vault.stat().st_size // PAGE - 2
-
-    def cut_before(number: int) -> None:
-        left = [number]
-
-        def counting(real):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] < 0:
-                    raise Cut
-                return real(*args, **kwargs)
-
-            return call
-
-        for name in CALLS:
-            monkeypatch.setattr(os, name, counting(getattr(os, name)))
 
     for number in range(100):
         shutil.rmtree(home.root)
         shutil.copytree(before, home.root)
         spoil(home.vault, last)
         spoil(home.custody, 0)
-        cut_before(number)
         done = False
-        try:
+        with suppress(Cut), cut_before(number, CALLS):
             repair.renew_vault(home, KEY)
             repair.renew_custody(home, KEY)
             done = True
-        except Cut:
-            pass
-        finally:
-            monkeypatch.undo()
         found = repair.look(home, KEY)
         if found.vault:
             repair.renew_vault(home, KEY)

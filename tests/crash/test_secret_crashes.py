@@ -1,19 +1,16 @@
 """Changing what opens the vault is cut short before each thing it does to the disk: one of the two
 secrets fits, whatever came between."""
 
-import os
+from contextlib import suppress
 from pathlib import Path
 
 from p2pnode.errors import LocalError
 from p2pnode.store import keys
 from p2pnode.store.keys import Cost, Secret
+from tests.cuts import Cut, cut_before
 
 CALLS = ("open", "write", "pwrite", "fsync", "rename", "unlink")
 CHEAP = Cost(1, 8 * 1024 * 1024)
-
-
-class Cut(BaseException):
-    """Stands for the end of the process."""
 
 
 def opens(path: Path, passphrase: bytes) -> bytes | None:
@@ -23,33 +20,15 @@ def opens(path: Path, passphrase: bytes) -> bytes | None:
         return None
 
 
-def test_one_of_two_passphrases_fits_after_a_crash_at_any_point(tmp_path, monkeypatch):
-    def cut_before(number: int) -> None:
-        left = [number]
-
-        def counting(real):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] < 0:
-                    raise Cut
-                return real(*args, **kwargs)
-
-            return call
-
-        for name in CALLS:
-            monkeypatch.setattr(os, name, counting(getattr(os, name)))
-
+def test_one_of_two_passphrases_fits_after_a_crash_at_any_point(tmp_path):
     outcomes = []
     for number in range(100):
         path = tmp_path / f"vault-{number}.key"
         key = keys.create(path, passphrase=b"old", cost=CHEAP)
-        cut_before(number)
-        try:
+        done = False
+        with suppress(Cut), cut_before(number, CALLS):
             keys.change(path, Secret(b"old"), Secret(b"new"), cost=CHEAP)
             done = True
-        except Cut:
-            done = False
-        monkeypatch.undo()
         found = {name: opens(path, name) for name in (b"old", b"new")}
         fits = [name for name, opened in found.items() if opened is not None]
         assert found[fits[0]] == key
