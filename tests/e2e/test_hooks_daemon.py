@@ -3,11 +3,10 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
-from tests.patience import PATIENCE
+from tests.patience import until
 
 CANARY = "canary-5d1e"
 HOOK = """#!/bin/sh
@@ -19,14 +18,6 @@ case "$message" in
 esac
 exit 0
 """
-
-
-def until(true) -> None:
-    """Wait for what happens in another process; it gives no event."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def given(place: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """What leaves a machine whose node has Tor alone: all that crosses its interfaces is looked at."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from tests.capture import Capture
 from tests.daemons import delivered
 from tests.namespaces import NetworkHost, networks
+from tests.patience import until
 from transports.tor.tests.tor_daemons import daemons, pair_from_afar
 from transports.tor.tests.tor_network import TorNetwork, missing
 
@@ -150,5 +152,4 @@ def test_no_packet_leaves_but_to_tor_and_none_when_tor_is_down(network, tmp_path
 
 def wait_until_closed(host: NetworkHost) -> None:
     """Wait until the kernel has nothing left to say for programs that have ended."""
-    while "ESTAB" in (told := host.run(["ss", "-tan"])) or "FIN" in told or "ACK" in told:
-        pass
+    until(lambda: not re.search("ESTAB|FIN|ACK", host.run(["ss", "-tan"])))

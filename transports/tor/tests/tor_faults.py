@@ -17,7 +17,7 @@ from itertools import count
 
 from p2pnode.protocol import limits
 from tests.daemons import delivered
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from transports.tor.tests.tor_daemons import TorDaemon, daemons, pair_from_afar
 from transports.tor.tests.tor_network import TorNetwork, missing, network_on_loopback
 
@@ -71,8 +71,7 @@ def set_network(victim: TorDaemon, *, on: bool) -> None:
     """Switch the network of a daemon's tor; return when the daemon knows."""
     with victim.tor() as control:
         control.ask(f"SETCONF DisableNetwork={int(not on)}")
-    while (victim.state()[1] == "no network: switched off in tor") == on:
-        pass  # each look is a process of its own
+    until(lambda: (victim.state()[1] == "no network: switched off in tor") != on)
 
 
 @contextmanager
