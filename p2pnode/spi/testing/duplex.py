@@ -17,9 +17,6 @@ from p2pnode.spi.transport import MAX_ADDRESS, MAX_FRAME, Address, Channel
 MAX_ADDRESSES = 16
 """Addresses a transport may give for one lane."""
 
-UNREAD_LIMIT = 64 * 2**20
-"""Bytes a channel may take from a sender whose frames nobody receives."""
-
 SETTLED = 0.2
 """Seconds all tasks must be blocked until a sender counts as held up."""
 
@@ -189,7 +186,7 @@ async def _holds_up_the_sender(world: World) -> None:
         while True:
             await near.send(frame)
             sent += 1
-            assert sent * MAX_FRAME <= UNREAD_LIMIT, "a sender waits when nobody receives"
+            assert sent * MAX_FRAME <= world.pair.unread, "a sender waits when nobody receives"
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)

@@ -19,6 +19,10 @@ from p2pnode.spi.transport import Address, Channel, Transport
 PATIENCE = 180.0
 """Seconds a check may take where a pair says nothing else: a busy machine is no defect."""
 
+UNREAD_LIMIT = 64 * 2**20
+"""Bytes a channel may take from a sender whose frames nobody receives, where a pair says nothing
+else."""
+
 BREATH = 0.1
 """Seconds until a dial that failed is tried again, so that the machine can do something else."""
 
@@ -36,6 +40,8 @@ class Pair:
     faults: by name, what spoils the medium under a dialled channel (half a frame and then the
         end, a length out of bounds, …); the other side's `receive` must then raise ChannelClosed.
     patience: seconds one check may take; one that passes never waits for it.
+    unread: bytes a channel may take from a sender whose frames nobody receives, with all that other
+        programs on the way keep.
     """
 
     first: Transport
@@ -43,6 +49,7 @@ class Pair:
     nowhere: Address
     faults: Mapping[str, Fault] = field(default_factory=dict)
     patience: float = PATIENCE
+    unread: int = UNREAD_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
