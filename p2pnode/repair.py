@@ -1,7 +1,7 @@
 """Making a damaged home whole: damaged stores are set aside, what still reads goes into new ones.
 
-Custody holds what is carried for others: that is lost, and comes again. A vault is read as if for a
-backup, as far as its pages allow; so what is made of it begins anew with all contacts, as a
+Custody holds what is carried for others: that is lost, and comes again. Of a vault every row that
+reads is saved, and a new one made of them as of a backup; so it begins anew with all contacts, as a
 restored one does: of the state of sessions nothing may be guessed.
 """
 
@@ -22,6 +22,7 @@ from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.store import files
 from p2pnode.store.custody import Custody
 from p2pnode.store.database import Database, set_aside
+from p2pnode.store.salvage import salvage
 from p2pnode.store.vault import Vault
 from p2pnode.turns import carry
 from p2pnode.turns.moment import Moment
@@ -36,12 +37,13 @@ class Found(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a new vault holds of the damaged one. lost: names of contacts of whom something could
-    not be read; "" is all of them."""
+    """What a new vault holds of the damaged one. lost: names of contacts who could not be kept,
+    since their keys do not read. unread: tables of which something does not read."""
 
     contacts: int
     messages: int
     lost: list[str]
+    unread: list[str]
 
 
 def look(home: Home, key: bytes) -> Found:
@@ -78,26 +80,32 @@ def renew_vault(home: Home, key: bytes) -> Saved:
     Raises StoreCorrupt when not even who this node is can be read; then nothing was changed.
     """
     source = home.vault if home.vault.exists() else _last_aside(home.vault)
-    lost: list[str] = []
     saved: list[Saved] = []
 
     def fill(path: Path) -> None:
-        try:
-            old = Vault.open(source, key, read_only=True)
-        except StoreError as error:
-            raise _nothing(error) from None
-        with closing(old), closing(Vault.create(path, key)) as new:
-            with closing(Custody.memory()) as nowhere:
+        lost: list[str] = []
+        with closing(Vault.create(path.with_name("read.db"), key)) as rows:
+            unread = _salvaged(source, key, rows)
+            found = records(rows, "", history=True, lost=lost)
+            with closing(Vault.create(path, key)) as new, closing(Custody.memory()) as nowhere:
                 stores = Stores(new, nowhere, CarryPolicy(1))
-                found = records(old, "", history=True, lost=lost)
                 try:
                     done = filled(stores, found, [], Moment(0, wall_time()), OsEntropy())
                 except StoreCorrupt as error:
                     raise _nothing(error) from None
-            saved.append(Saved(done.contacts, done.messages, lost))
+        saved.append(Saved(done.contacts, done.messages, lost, unread))
 
     _put_in_place(home, home.vault, fill)
     return saved[0]
+
+
+def _salvaged(source: Path, key: bytes, rows: Vault) -> list[str]:
+    try:
+        old = Vault.open(source, key, read_only=True)
+    except StoreError as error:
+        raise _nothing(error) from None
+    with closing(old):
+        return salvage(old, rows)
 
 
 def _nothing(error: StoreError) -> StoreCorrupt:

@@ -1,4 +1,4 @@
-"""A file layer for SQLite that loses power or fills up at a chosen write.
+"""A file layer for SQLite that loses power or fills up at a chosen write, or cannot read a place.
 
 Between two syncs a disk may keep any of the writes, in any order, whole or torn; `cut` undoes a
 seeded choice of them. WAL needs `locking_mode=EXCLUSIVE` here (the log's index is then in memory).
@@ -20,6 +20,8 @@ class _File(apsw.VFSFile):
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - named by SQLite
         self.vfs.read += amount
+        if any(offset <= place < offset + amount for place in self.vfs.unreadable):
+            raise apsw.IOError("bad sector")
         return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
@@ -49,7 +51,8 @@ class _File(apsw.VFSFile):
 
 
 class FaultVFS(apsw.VFS):
-    """One disk. `arm` says at which write or sync from now on it fails, and how."""
+    """One disk. `arm` says at which write or sync from now on it fails, and how; `unreadable` are
+    offsets at which no read of any file succeeds."""
 
     def __init__(self, name: str, base: str = "") -> None:
         super().__init__(name, base)
@@ -57,6 +60,7 @@ class FaultVFS(apsw.VFS):
         self.base_vfs = base
         self.files: list[_File] = []
         self.read = 0
+        self.unreadable: set[int] = set()
         self.ticks = 0
         self.dead = False
         self._at = -1

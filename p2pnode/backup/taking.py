@@ -131,8 +131,8 @@ def records(
 ) -> Iterator[Record]:
     """Yield what a backup of a vault holds.
 
-    lost: passes over what a damaged vault does not give, and notes whose it was; "" is everybody.
-    Raises StoreCorrupt, with lost only when not even the identity reads.
+    lost: gets the names of paired contacts whose keys are damaged or missing, who are left out.
+    Raises StoreCorrupt, with lost only when the identity does not read.
     """
     own = vault.identity.load()
     if own is None:
@@ -140,23 +140,18 @@ def records(
     yield Owner(version=1, seed=own.account.seed, name=own.name, made=wall_time())
     if settings:
         yield Settings(settings)
-    try:
-        contacts = vault.contacts.all()
-    except StoreCorrupt:
-        if lost is None:
-            raise
-        lost.append("")
-        return
-    for contact in contacts:
+    for contact in vault.contacts.all():
         try:
             person = _person(vault, contact)
-            if person is not None:
-                yield person
-                if history:
-                    yield from _said(vault, contact)
         except StoreCorrupt:
             if lost is None:
                 raise
+            person = None
+        if person is not None:
+            yield person
+            if history:
+                yield from _said(vault, contact)
+        elif lost is not None and contact.state != "pending":
             lost.append(contact.name)
 
 

@@ -17,6 +17,14 @@ ANEW = """What still reads goes into a new vault, which begins anew with all con
 one does: each is told. Messages that were to disappear go; what was not delivered yet is kept,
 but not sent any more. A backup may hold more: p2pnode --home DIR restore FILE."""
 
+UNREAD = {
+    "contacts": "Not all contacts could be read: pair again with whom you miss.",
+    "messages": "Not all messages could be read.",
+    "addresses": "Not all addresses of contacts could be read: they tell them when you meet.",
+    "conversations": "Not all agreements could be read: see p2pnode retention and disappear.",
+}
+"""What a person is told of a table of which something does not read; of keys, whose they are."""
+
 
 @click.command("repair")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Holds the passphrase.")
@@ -58,6 +66,7 @@ def command(
             terminal.talk(f"! {clean(what)}")
         saved = None
         if found.vault and _may(terminal, yes=yes):
+            terminal.talk("Reading what is left; until a new vault is whole the old one stays.")
             saved = repair.renew_vault(home, key)
         if found.custody and (saved is not None or not found.vault):
             repair.renew_custody(home, key)
@@ -78,21 +87,23 @@ def _tell(terminal: Terminal, found: "Found", saved: "Saved | None") -> None:
     if found.vault and saved is None:
         terminal.talk("Nothing was changed.")
         raise click.Abort
-    lost = saved.lost if saved is not None else []
     done = Repaired(
         vault="new" if saved is not None else "sound",
         custody="new" if found.custody else "sound",
         contacts=saved.contacts if saved is not None else 0,
         messages=saved.messages if saved is not None else 0,
-        lost=lost,
+        lost=saved.lost if saved is not None else [],
+        unread=saved.unread if saved is not None else [],
     )
     lines = [f"vault: {done.vault} | custody: {done.custody}"]
     if saved is not None:
         lines.append(f"saved: {saved.contacts} contacts, {saved.messages} messages")
     terminal.show(done, "\n".join(lines))
-    for name in lost:
-        whose = f"what belongs to {clean(name)}" if name else "the contacts: pair with them again"
-        terminal.talk(f"! Not all could be read of {whose}")
+    for name in done.lost:
+        terminal.talk(f"! The keys shared with {clean(name)} cannot be read: pair again")
+    for what in done.unread:
+        if what in UNREAD:
+            terminal.talk(f"! {UNREAD[what]}")
     if found.custody:
         terminal.talk("What was carried for others is lost here; others carry copies of it.")
     if found.vault or found.custody:

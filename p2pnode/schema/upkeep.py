@@ -9,13 +9,15 @@ from p2pnode.schema.base import Answer, Asks, Done
 
 class Repaired(Answer, frozen=True):
     """What `repair` did to a home. vault, custody: "sound" or "new". contacts, messages: how many a
-    new vault holds. lost: contacts of whom something could not be read; "" is all of them."""
+    new vault holds. lost: names of contacts who could not be kept, since their keys do not read.
+    unread: "contacts", "messages", ... of which some do not read."""
 
     vault: str
     custody: str
     contacts: int
     messages: int
     lost: list[str]
+    unread: list[str]
 
 
 class Unlock(Asks[Done], frozen=True):
