@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.custody import Waiting
+from p2pnode.protocol.link.layout import encode_message
 from p2pnode.protocol.link.messages import (
     Accepted,
     Delivered,
@@ -21,7 +22,6 @@ from p2pnode.protocol.link.messages import (
     Reconcile,
     Refused,
     Want,
-    encode_message,
 )
 from p2pnode.protocol.reconcile import effects
 from p2pnode.protocol.reconcile.limits import SALT
