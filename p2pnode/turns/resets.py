@@ -21,7 +21,7 @@ from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.session.reset import Fresh, ResetKeys
 from p2pnode.store.records import ContactRow, DeviceRow, ResetRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import agreements, note, twins
+from p2pnode.turns import agreements, note, redactions, twins
 from p2pnode.turns.effects import (
     Charge,
     Decision,
@@ -103,6 +103,7 @@ def begin(
     row = msgspec.structs.replace(row, own=restore, sent=begun)
     sent = _send(stores, row, device.id, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += redactions.begun_anew(stores, contact.id, now, entropy)
     again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=False)
     return [sent, *again, Parted(contact.id), PeersChanged()]
 
@@ -283,6 +284,8 @@ def _take(
     own = row.own if crossing is not None else b""
     said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    if crossing is None:  # else our own reset has told them, and its session is heard as well
+        again += redactions.begun_anew(stores, contact.id, now, entropy)
     again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=True)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
     return [changed, *said, *again, Parted(contact.id), PeersChanged()]
