@@ -19,7 +19,7 @@ from p2pnode.spi.transport import (
     Transport,
 )
 
-TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False, latency="low")
+TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False)
 LENGTH = 4
 LOOK_EVERY = 1.0
 """Seconds between two looks into the directory."""

@@ -1,5 +1,6 @@
 """What every link needs of the node around it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -11,10 +12,10 @@ from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.trade import Workshop
 from p2pnode.ids import DeviceId
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.protocol.link.messages import Addresses
 
 if TYPE_CHECKING:
     from p2pnode.engine.link_task import LinkTask
+    from p2pnode.engine.reach import Reach
 
 
 class PairingDesk(Protocol):
@@ -33,22 +34,11 @@ class PairingDesk(Protocol):
         ...
 
 
-class Reach(Protocol):
-    """Who knows where this node may be reached, and waits for friends to come."""
-
-    def friend_here(self, device: DeviceId | None) -> None:
-        """A link stands on which envelopes are exchanged, with this device if that is known."""
-        ...
-
-    async def told_to(self, lane: bytes) -> Addresses:
-        """Return what a contact is told, by its lane."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every link needs.
 
+    friend_here: told of a link on which envelopes are exchanged, with this device if that is known.
     strangers: the slot all strangers share. everyone: whether this node carries for them.
     carry_pass: what contacts are told, to know this node by while it is locked; b"" for nothing.
     """
@@ -58,7 +48,8 @@ class Context:
     entropy: Entropy
     random: Random
     pairings: PairingDesk
-    reach: Reach
+    reach: "Reach"
+    friend_here: Callable[[DeviceId | None], None]
     workshop: Workshop
     checkpoints: Checkpoints
     partials: Partials

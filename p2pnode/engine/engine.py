@@ -1,6 +1,6 @@
 """The engine: wires owner, links, dialer, pairings and transports into one nursery."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import count
@@ -19,13 +19,13 @@ from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import BYE_PAIRED, Pairings
 from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import Peers
+from p2pnode.engine.reach import Reach
 from p2pnode.engine.reconciling import Checkpoints
 from p2pnode.engine.rounds import Rounds
 from p2pnode.engine.trade import Workshop
 from p2pnode.engine.transports import Transports
 from p2pnode.engine.vitals import Vitals
 from p2pnode.errors import (
-    ChannelClosed,
     LocalError,
     P2PNodeError,
     RemoteError,
@@ -34,7 +34,6 @@ from p2pnode.errors import (
 )
 from p2pnode.ids import DeviceId, EnvelopeId, Lane
 from p2pnode.logs import EventLog, Private, traced
-from p2pnode.protocol import limits
 from p2pnode.protocol.asked import REFUSED_ASKED, Asked
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import envelope_id
@@ -42,14 +41,13 @@ from p2pnode.protocol.identity import Own
 from p2pnode.protocol.link import keys
 from p2pnode.protocol.link.messages import (
     Accepted,
-    Addresses,
     Bye,
     EnvelopeOut,
     Receipts,
     Refused,
     Want,
 )
-from p2pnode.spi.transport import Address, Channel, Courier, Diagnosable, Transport
+from p2pnode.spi.transport import Channel, Courier, Diagnosable, Transport
 from p2pnode.turns import asks, carry, effects
 from p2pnode.turns.stores import Stores
 
@@ -102,7 +100,16 @@ class Engine:
             failed=self._failed,
             inline=inline,
         )
-        self.pairings = Pairings(own, self.owner, self.peers, entropy, clock, self)
+        self._random = random
+        self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
+        duplex = [one for one in transports if isinstance(one, Transport)]
+        simplex = [one for one in transports if isinstance(one, Courier)]
+        self.couriers = Couriers(simplex, self.owner)
+        self.transports = Transports(
+            duplex, self._dialer, self.owner, self._incoming, self._up_again, random, files
+        )
+        self._reach = Reach(self.owner, self.peers, self._dialer, self.transports)
+        self.pairings = Pairings(own, self.owner, self.peers, entropy, clock, self._reach)
         self.rounds = Rounds(
             self.owner,
             self.peers,
@@ -112,21 +119,14 @@ class Engine:
             random,
             examine_from=carry.examined(stores.vault),
         )
-        self._random = random
-        self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
-        duplex = [one for one in transports if isinstance(one, Transport)]
-        simplex = [one for one in transports if isinstance(one, Courier)]
-        self.couriers = Couriers(simplex, self.owner)
-        self.transports = Transports(
-            duplex, self._dialer, self.owner, self._incoming, self._up_again, random, files
-        )
         self._context = Context(
             self.owner,
             self.peers,
             entropy,
             random,
             self.pairings,
-            self,
+            self._reach,
+            self._friend_here,
             Workshop(entropy, inline=inline),
             Checkpoints(),
             Partials(),
@@ -138,8 +138,6 @@ class Engine:
         self._numbers = count(1)
         self._asked = Asked()
         self._nursery: trio.Nursery | None = None
-        self._changing_lanes = trio.Lock()
-        self._lane_changes: dict[Lane, Callable[[Lane], Awaitable[None]]] = {}
 
     async def run(
         self,
@@ -158,48 +156,15 @@ class Engine:
             await self.owner.ask(asks.PrepareResets())
             await self._refresh()
             await nursery.start(self._dialer.run)
+            await nursery.start(self._reach.run)
             for lane, served in lanes.items():
                 await (self.transports.open if served else self.transports.close)(lane)
             nursery.start_soon(self.transports.run)
             for device, lane, name, address in told:
-                self._told(device, lane, name, address)
+                self._reach.told(device, lane, name, address)
             nursery.start_soon(self.couriers.run)
             nursery.start_soon(self.rounds.run)
             task_status.started()
-
-    async def open_meeting(self, lane: Lane, patience: float) -> bytes:
-        """Return the place for a code where a transport serves a lane.
-
-        patience: seconds one that is not up yet may take. Raises InvalidInput when none does.
-        """
-        return await self.transports.meet(lane, patience)
-
-    def close_meeting(self, lane: Lane, after: float) -> None:
-        """Serve a meeting's lane no more, after so many seconds."""
-
-        async def close() -> None:
-            await trio.sleep(after)
-            await self.transports.revoke(lane)
-
-        if self._nursery is not None:
-            self._nursery.start_soon(close)
-
-    def seek(self, place: bytes) -> None:
-        """Dial the place a code names, on the transports that know such places."""
-        for one in self.transports.running:
-            if one.transport.codes:
-                self._dialer.encountered(one.transport, Address(place), 0.0)
-
-    def seek_no_more(self, place: bytes, after: float) -> None:
-        """Give up a place a code named, after so many seconds."""
-
-        async def give_up() -> None:
-            await trio.sleep(after)
-            for one in self.transports.running:
-                self._dialer.lost(one.transport, Address(place))
-
-        if self._nursery is not None:
-            self._nursery.start_soon(give_up)
 
     def change(self, stores: Stores) -> None:
         """Work by other settings from now on: those that `stores` holds beside the stores. Links
@@ -229,7 +194,7 @@ class Engine:
             await self.transports.turn_on(fresh, lanes)
             for device, lane, transport, address in told:
                 if transport == name:
-                    self._told(device, lane, transport, address)
+                    self._reach.told(device, lane, transport, address)
 
     def diagnosable(self) -> list[tuple[str, Diagnosable]]:
         """Return everything that can tell how its medium is, by name."""
@@ -263,51 +228,10 @@ class Engine:
         await self._refresh()
         self._dialer.changed()
 
-    async def told_to(self, lane: bytes) -> Addresses:
-        """Return where the holder of a lane may reach this node, for all transports."""
-        entries = []
-        for one in self.transports.running:
-            if one.state != "up" or not lane:
-                continue
-            addresses = await one.transport.addresses(Lane(lane))
-            kept = tuple(bytes(address) for address in addresses[: limits.MAX_ADDRESSES])
-            if kept:
-                entries.append((one.transport.name, kept))
-        return Addresses(tuple(entries))
-
     def _up_again(self, transport: Transport) -> None:
         """A transport has come up: others may be reached by it, and may reach this node."""
         self._dialer.retry(transport)
-        self._reachable_anew()
-
-    def _reachable_anew(self) -> None:
-        """Addresses have changed: tell contacts that are here; others hear of it when they come."""
-        for link in self.peers.by_device.values():
-            if self._nursery is not None:
-                self._nursery.start_soon(self._tell_addresses, link)
-
-    async def _tell_addresses(self, link: LinkTask) -> None:
-        try:
-            assert link.device is not None  # it is on the list of devices
-            await link.tell_addresses(await self.owner.ask(asks.GetLane(link.device.id)))
-        except (ChannelClosed, LocalError):
-            pass  # the next link tells
-
-    def _change_lane(self, lane: Lane, change: Callable[[Lane], Awaitable[None]]) -> None:
-        """Let transports do something with a lane. What was decided last about it is done last."""
-        assert self._nursery is not None
-        self._lane_changes[lane] = change
-        self._nursery.start_soon(self._changed_lane, lane)
-
-    async def _changed_lane(self, lane: Lane) -> None:
-        async with self._changing_lanes:
-            change = self._lane_changes.pop(lane, None)
-            if change is not None:  # else another task has done it
-                await change(lane)
-
-    async def _lane_opened(self, lane: Lane) -> None:
-        await self.transports.open(lane)
-        self._reachable_anew()
+        self._reach.anew()
 
     # Links -------------------------------------------------------------------------------------
 
@@ -342,7 +266,7 @@ class Engine:
         finally:
             self._asked.forget(link.number)
 
-    def friend_here(self, device: DeviceId | None) -> None:
+    def _friend_here(self, device: DeviceId | None) -> None:
         """Somebody is here who may carry: what waits for that goes."""
         self.rounds.wake()
         if device is not None:
@@ -454,14 +378,10 @@ class Engine:
             case effects.TwinStepped(twin=number, key=key):
                 if number in self.peers.twins:
                     self.peers.twins[number] = (self.peers.twins[number][0], key)
-            case effects.LaneOpened(lane=lane):
-                self._change_lane(Lane(lane), self._lane_opened)
-            case effects.LaneClosed(lane=lane):
-                self._change_lane(Lane(lane), self.transports.close)
-            case effects.LaneRevoked(lane=lane):
-                self._change_lane(Lane(lane), self.transports.revoke)
+            case effects.LaneOpened() | effects.LaneClosed() | effects.LaneRevoked():
+                self._reach.change(effect)
             case effects.Reachable(device=device, lane=lane, transport=name, address=address):
-                self._told(device, Lane(lane), name, address)
+                self._reach.told(device, Lane(lane), name, address)
             case effects.PushPairing(pairing=pairing, envelopes=envelopes):
                 self.rounds.wake()
                 for link in self.peers.links.values():
@@ -494,8 +414,3 @@ class Engine:
             link = self.peers.links.get(ask.link)
             if link is not None:
                 link.tell(Refused(REFUSED_STORE, (envelope_id(ask.raw),)))
-
-    def _told(self, device: DeviceId, lane: Lane, name: str, address: bytes) -> None:
-        transport = self.transports.named(name)
-        if transport is not None:
-            self._dialer.told(transport, Address(address), device, lane)

@@ -382,7 +382,7 @@ class LinkTask:
         )
         if exchange.partial is not None:
             self.tell(exchange.partial.held)
-        context.reach.friend_here(known)
+        context.friend_here(known)
         nursery.start_soon(self._guarded, nursery, exchange.pump.run)
         if self._initiator and not exchange.metered:
             nursery.start_soon(self._guarded, nursery, exchange.reconciling.run)

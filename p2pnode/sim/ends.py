@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from p2pnode.ids import ContactId, DeviceId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.protocol.custody import Waiting
+from p2pnode.protocol.link.layout import encode_message
 from p2pnode.protocol.link.messages import (
     Accepted,
     Delivered,
@@ -21,7 +22,6 @@ from p2pnode.protocol.link.messages import (
     Reconcile,
     Refused,
     Want,
-    encode_message,
 )
 from p2pnode.protocol.reconcile import effects
 from p2pnode.protocol.reconcile.limits import SALT
@@ -30,7 +30,7 @@ from p2pnode.turns import asks
 from p2pnode.turns.effects import Give, Push
 
 if TYPE_CHECKING:
-    from p2pnode.sim.world import SimNode
+    from p2pnode.sim.node import SimNode
 
 PAGE = 128
 CHUNK = 32
@@ -149,7 +149,8 @@ class End:
             return
         while self._to_send and len(self._in_flight) < limits.MAX_IN_FLIGHT:
             self._send_some()
-        self.node.world.held(self.node, len(self._in_flight), len(self._to_send) + len(self._fresh))
+        waiting = len(self._to_send) + len(self._fresh)
+        self.node.world.oracle.held(self.node, len(self._in_flight), waiting)
         if self._to_send:
             return
         page = self.node.turn(asks.Backlog(self.device, self._reached, PAGE))
@@ -190,7 +191,7 @@ class End:
             return
         match message:
             case EnvelopeOut(age=age, raw=raw):
-                self.node.world.crossed(raw)
+                self.node.world.oracle.crossed(raw)
                 self.node.turn(asks.Arrived(self.number, self.device, self.contact, age, raw))
             case Offer(ids=ids):
                 self.node.turn(asks.Offered(self.number, self.device, ids, self.device))

@@ -59,7 +59,7 @@ def simulate(scenario: Scenario, progress: Progress, only: Sequence[str] = ()) -
         world = World(scenario, people, met, Random(scenario.seed))
         world.run()
         rows.append(_real(world, people))
-        broken = world.broken
+        broken = world.oracle.broken
         world.close()
         progress("real nodes: done")
     for kind in COMPARED:
@@ -94,14 +94,14 @@ def simulate(scenario: Scenario, progress: Progress, only: Sequence[str] = ()) -
 
 def _real(world: World, people: Population) -> Row:
     written = {message.number: message.at for message in people.messages}
-    delays = [at - written[number] for number, at in world.delivered.items()]
+    delays = [at - written[number] for number, at in world.oracle.delivered.items()]
     peak = max(node.stores.custody.count_bytes()[1] for node in world.nodes)
     return _row(
         "real p2pnode nodes",
         delays,
-        len(world.confirmed),
+        len(world.oracle.confirmed),
         len(written),
-        world.transfers,
+        world.oracle.transfers,
         world.bytes,
         peak,
     )

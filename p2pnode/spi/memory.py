@@ -29,7 +29,7 @@ from p2pnode.spi.transport import (
     Transport,
 )
 
-TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False, latency="low")
+TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False)
 
 FRAMES_UNDER_WAY = 64
 """Frames a channel holds in each direction before `send` waits."""

@@ -32,14 +32,12 @@ class Traits:
     reliable: every frame arrives or the channel ends.
     ordered: frames arrive in the order they were sent.
     metered: bytes cost money or battery.
-    latency: "low" (under 50 ms), "medium" (under 1 s), "high" (more).
     """
 
     mtu: int
     reliable: bool
     ordered: bool
     metered: bool
-    latency: Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True, slots=True)

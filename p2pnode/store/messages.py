@@ -206,6 +206,16 @@ class Messages(Table):
         """Keep that the author asked to have a message removed."""
         self._db.run("UPDATE messages SET redacted=? WHERE ref=?", (at, ref))
 
+    def redacted(self, contact: ContactId, limit: int) -> list[MessageId]:
+        """Return the own messages that are to be removed, in the order they were to be; of more
+        than `limit` those last asked for."""
+        rows = self._db.rows(
+            "SELECT id FROM messages WHERE contact=? AND mine=1 AND redacted IS NOT NULL"
+            " ORDER BY redacted DESC, ref DESC LIMIT ?",
+            (contact, limit),
+        )
+        return [MessageId(id_) for (id_,) in reversed(rows)]
+
     def date(self, believed: int, node: int, wall: int, longest: int) -> int:
         """Give messages that have none the node time they came at; return how many had none.
 

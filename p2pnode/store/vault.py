@@ -16,7 +16,8 @@ from p2pnode.store.identity import Identity, Meta
 from p2pnode.store.meetings import Meetings
 from p2pnode.store.messages import Messages, Traces
 from p2pnode.store.migrations import vault_0001, vault_0002, vault_0003, vault_0004
-from p2pnode.store.outbox import Opened, Outbox, Owed, Tokens
+from p2pnode.store.opened import Opened, Owed
+from p2pnode.store.outbox import Outbox, Tokens
 from p2pnode.store.pairings import Lanes, Pairings
 from p2pnode.store.private import Private
 from p2pnode.store.resets import Resets, Twins

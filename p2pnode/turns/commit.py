@@ -29,6 +29,7 @@ from p2pnode.turns import (
     redactions,
     resets,
     send,
+    twins,
     upkeep,
 )
 from p2pnode.turns.effects import Decision, Effect
@@ -68,9 +69,9 @@ TURNS: dict[type, Turn] = {
     asks.PrepareResets: lambda s, a, n, e: resets.prepare(s),
     asks.ReturningUp: lambda s, a, n, e: links.returning(s, a),
     asks.ReturningStated: links.returning_stated,
-    asks.StepTwin: lambda s, a, n, e: resets.step_twin(s, a),
+    asks.StepTwin: lambda s, a, n, e: twins.step(s, a),
     asks.BackedUp: lambda s, a, n, e: backups.backed_up(s, a, n),
-    asks.TwinMet: lambda s, a, n, e: resets.met(s, a, n),
+    asks.TwinMet: lambda s, a, n, e: twins.met(s, a, n),
     asks.Told: lambda s, a, n, e: links.told(s, a),
     asks.ShowMutual: lambda s, a, n, e: mutual.show(s, a, n),
     asks.EndPairing: lambda s, a, n, e: mutual.end(s, a),

@@ -4,7 +4,7 @@ from p2pnode.ids import ContactId, EnvelopeId
 from p2pnode.protocol import limits
 from p2pnode.store.custody import REMOVED_AT_ONCE
 from p2pnode.store.records import ErasureRow
-from p2pnode.turns import contacts, keeping, resets, views
+from p2pnode.turns import contacts, keeping, twins, views
 from p2pnode.turns.asks import CancelErasures, Erase, Remove
 from p2pnode.turns.effects import Decision, Effect, Scrub
 from p2pnode.turns.moment import Moment
@@ -73,7 +73,7 @@ def _contact(stores: Stores, contact: ContactId, now: Moment) -> list[Effect]:
         *vault.outbox.to_devices(contact),
         *vault.opened.of_contact(contact),
         *(EnvelopeId(one) for one in vault.messages.envelopes(contact)),
-        *resets.notices(vault, contact),
+        *twins.notices(vault, contact),
     }
     keeping.drop(stores, sorted(envelopes), now.node + limits.REMEMBERED, forget=True)
     keeping.owe(stores, keeping.AT_ONCE)

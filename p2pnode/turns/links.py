@@ -16,7 +16,7 @@ from p2pnode.protocol.session import reset
 from p2pnode.store.meetings import DAY
 from p2pnode.store.records import DeviceRow, ResetRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import mutual, note, resets
+from p2pnode.turns import mutual, note, resets, twins
 from p2pnode.turns.asks import (
     Baseline,
     GetBaselines,
@@ -162,7 +162,7 @@ def _set_back(
         return []
     charge = Charge(None, verdict)
     if verdict == "they-rolled-back":
-        doubted = resets.doubted(vault, contact, "rollback", "rollback", now)
+        doubted = twins.doubted(vault, contact, "rollback", "rollback", now)
         return [charge, *doubted] if doubted else []
     begun = resets.set_back(stores, contact, now, entropy)
     if begun is None:
@@ -308,12 +308,12 @@ def peers(stores: Stores) -> Decision:
     returners = tuple(
         one for row in known for one in _returners(row, generations.get(row.contact, []))
     )
-    twins = tuple(
+    replaced = tuple(
         (row.ref, row.contact, row.link)
         for row in vault.twins.all()
         if row.link is not None and row.contact not in blocked
     )
-    return Decision(Known(devices, mutual.link_keys(vault), returners, twins))
+    return Decision(Known(devices, mutual.link_keys(vault), returners, replaced))
 
 
 def _returners(device: DeviceRow, generations: Sequence[ResetRow]) -> Iterator[Returner]:

@@ -15,7 +15,7 @@ from p2pnode.protocol.session.ratchet import start
 from p2pnode.protocol.session.reset import ResetKeys
 from p2pnode.store.records import ContactRow, DeviceRow, LaneRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import resets
+from p2pnode.turns import resets, twins
 from p2pnode.turns.asks import Confirm, Keep, Refused
 from p2pnode.turns.contacts import activate, forget
 from p2pnode.turns.effects import Decision, Effect, LaneOpened, PeersChanged, Tell
@@ -84,7 +84,7 @@ def _room_for(vault: Vault, ask: Keep, now: Moment, entropy: Entropy) -> Contact
     if existing is not None:
         for device in vault.devices.of_contact(existing.id):
             vault.devices.remove(device.id)
-        for notice in resets.notices(vault, existing.id):
+        for notice in twins.notices(vault, existing.id):
             vault.outbox.remove(notice)
         vault.twins.erase(existing.id)
     row = ContactRow(

@@ -11,7 +11,7 @@ from p2pnode.protocol import limits
 from p2pnode.protocol.content import Receipts, encode_content
 from p2pnode.protocol.custody import RECEIPTS
 from p2pnode.protocol.entropy import Entropy
-from p2pnode.turns import carry, note, resets
+from p2pnode.turns import carry, note, twins
 from p2pnode.turns.effects import Charge, Effect
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import seal_for
@@ -56,7 +56,7 @@ def told(
     vault = stores.vault
     effects: list[Effect] = []
     for id_ in ids:
-        read = resets.notice_read(stores, EnvelopeId(id_), now)
+        read = twins.notice_read(stores, EnvelopeId(id_), now)
         if read is not None:
             effects += read
             continue

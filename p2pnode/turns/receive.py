@@ -27,7 +27,7 @@ from p2pnode.protocol.link.messages import Accepted, Delivered, Receipts, Refuse
 from p2pnode.protocol.session.ratchet import open_untrusted
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.store.records import ContactRow, MessageRow
-from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions, resets
+from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions, resets, twins
 from p2pnode.turns.asks import BY_COURIER, Arrived, Examine, LinkId, Offered
 from p2pnode.turns.contacts import activate
 from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
@@ -274,7 +274,7 @@ def _content(
             case ResetAnswer():
                 return resets.answered(stores, contact, content, now, entropy)
             case Replaced():
-                return resets.replaced(vault, contact, device, session, envelope, now)
+                return twins.replaced(vault, contact, device, session, envelope, now)
             case Proposal():
                 done = agreements.proposed(stores, contact, content, now, entropy)
                 return [*done, receipt]

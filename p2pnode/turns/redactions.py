@@ -3,7 +3,7 @@
 import msgspec
 
 from p2pnode.errors import InvalidInput
-from p2pnode.ids import MessageId
+from p2pnode.ids import ContactId, MessageId
 from p2pnode.protocol import limits
 from p2pnode.protocol.content import Redaction
 from p2pnode.protocol.entropy import Entropy
@@ -14,6 +14,9 @@ from p2pnode.turns.effects import Charge, Decision, Effect
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.send import refuse_untrusted, tell
 from p2pnode.turns.stores import Stores
+
+TOLD_AGAIN = 64
+"""Requests told again at most when a session is begun anew, the newest: each is an envelope."""
 
 
 def redact(stores: Stores, ask: Redact, now: Moment, entropy: Entropy) -> Decision:
@@ -64,4 +67,17 @@ def asked(stores: Stores, contact: ContactRow, of: MessageId, now: Moment) -> li
     marked = msgspec.structs.replace(row, redacted=now.wall)
     return [
         note.about_message(vault, "message.redacted", marked, row.ref, now, hide=stores.redactions)
+    ]
+
+
+def begun_anew(stores: Stores, contact: ContactId, now: Moment, entropy: Entropy) -> list[Effect]:
+    """A session was replaced: ask anew for what was to be removed.
+
+    What was under way may never come, and what had come is not in a backup made before. Nobody
+    knows which it was; who has heard of it already hears nothing new.
+    """
+    return [
+        effect
+        for id_ in stores.vault.messages.redacted(contact, TOLD_AGAIN)
+        for effect in tell(stores, contact, Redaction(id_), now, entropy)
     ]

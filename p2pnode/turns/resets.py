@@ -1,11 +1,9 @@
 """Beginning anew with a contact: ours after a restore or a rollback, theirs when it comes.
 
-A generation of reset keys serves each side once. A second reset out of one, or a device that goes
-on after a reset has replaced it, means that two copies of somebody are about: the contact is
-stopped until the person has decided.
+A generation of reset keys serves each side once. A second reset out of one means that two copies of
+somebody are about, as does a device that goes on after a reset has replaced it (`twins`): the
+contact is stopped until the person has decided.
 """
-
-from collections.abc import Sequence
 
 import msgspec
 
@@ -17,15 +15,13 @@ from p2pnode.protocol.conversation import check_place_untrusted
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.protocol.envelope import Outer, envelope_id, parse_untrusted
 from p2pnode.protocol.identity import check_certificate_untrusted
-from p2pnode.protocol.link.keys import stepped
 from p2pnode.protocol.session import reset
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.session.reset import Fresh, ResetKeys
-from p2pnode.store.records import ContactRow, DeviceRow, Doubt, ResetRow, TwinRow
+from p2pnode.store.records import ContactRow, DeviceRow, ResetRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import agreements, note
-from p2pnode.turns.asks import StepTwin, TwinMet
+from p2pnode.turns import agreements, note, redactions, twins
 from p2pnode.turns.effects import (
     Charge,
     Decision,
@@ -33,8 +29,6 @@ from p2pnode.turns.effects import (
     Parted,
     PeersChanged,
     Push,
-    Receipt,
-    TwinStepped,
 )
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.posting import LONGEST, age_at_birth, post
@@ -109,6 +103,7 @@ def begin(
     row = msgspec.structs.replace(row, own=restore, sent=begun)
     sent = _send(stores, row, device.id, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    again += redactions.begun_anew(stores, contact.id, now, entropy)
     again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=False)
     return [sent, *again, Parted(contact.id), PeersChanged()]
 
@@ -121,6 +116,20 @@ def ensure(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -
     return begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
 
 
+def set_back(
+    stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy
+) -> list[Effect] | None:
+    """Begin anew because a contact says that our store is an old one; None when that came too often
+    lately to be believed: each time costs as much as all that waits for that contact."""
+    vault = stores.vault
+    if twins.too_often(vault, contact.id, now):
+        return None
+    begun = begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
+    if begun:  # nothing of the old session is left: this only counts it
+        twins.set_aside(vault, contact.id, now)
+    return begun
+
+
 def _send(stores: Stores, row: ResetRow, device: DeviceId, now: Moment, entropy: Entropy) -> Effect:
     assert row.sent is not None
     raw = reset.seal(row.sent, row.keys, alice=row.alice, n=entropy.take(1)[0], entropy=entropy)
@@ -129,6 +138,17 @@ def _send(stores: Stores, row: ResetRow, device: DeviceId, now: Moment, entropy:
     ref = post(stores, raw, now, entropy, age=age, device=device)
     stores.vault.resets.update(msgspec.structs.replace(row, envelope=envelope))
     return Push(device=device, row=ref, envelope=envelope, age=age, raw=raw)
+
+
+def send_again(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:
+    """Send resets that nobody has answered again, once their envelopes are over."""
+    vault = stores.vault
+    effects: list[Effect] = []
+    for row in vault.resets.unanswered():
+        devices = vault.devices.of_contact(row.contact)
+        if devices and vault.outbox.get(EnvelopeId(row.envelope)) is None:
+            effects.append(_send(stores, row, devices[0].id, now, entropy))
+    return effects
 
 
 def answered(
@@ -182,9 +202,9 @@ def arrived_for_reset(
         row.keys, outer, alice=row.alice, account=contact.account, entropy=entropy
     )
     if not row.theirs:
-        if _too_often(vault, contact.id, now):
+        if twins.too_often(vault, contact.id, now):
             charge = Charge(None, "resets-too-often")
-            return [charge, *doubted(vault, contact, "rollback", "rollback", now)], []
+            return [charge, *twins.doubted(vault, contact, "rollback", "rollback", now)], []
         taken = _take(stores, contact, row, fresh, now, entropy)
         _opened(vault, envelope, contact.id, now)
         return taken, fresh.tags
@@ -192,7 +212,28 @@ def arrived_for_reset(
     if row.theirs == fresh.restore:
         return _answer_again(stores, contact, row, now, entropy), []
     vault.resets.update(msgspec.structs.replace(row, rival=outer.raw))
-    return doubted(vault, contact, "clone", "restored-twice", now), []
+    return twins.doubted(vault, contact, "clone", "restored-twice", now), []
+
+
+def settle(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
+    """The person holds the newest copy of a contact for the true one: others are strangers now.
+
+    The caller makes the contact active.
+    """
+    vault = stores.vault
+    twins.forget(vault, contact.id)
+    effects: list[Effect] = []
+    rivals = [row for row in vault.resets.of_contact(contact.id) if row.rival]
+    for row in rivals:
+        vault.resets.update(msgspec.structs.replace(row, rival=b""))
+    for row in rivals[:1]:
+        outer = parse_untrusted(row.rival)
+        fresh = reset.take_untrusted(
+            row.keys, outer, alice=row.alice, account=contact.account, entropy=entropy
+        )
+        effects += _take(stores, contact, row, fresh, now, entropy)
+        _opened(vault, envelope_id(outer.raw), contact.id, now)
+    return [*effects, PeersChanged()]
 
 
 def _opened(vault: Vault, envelope: EnvelopeId, contact: ContactId, now: Moment) -> None:
@@ -243,6 +284,8 @@ def _take(
     own = row.own if crossing is not None else b""
     said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
+    if crossing is None:  # else our own reset has told them, and its session is heard as well
+        again += redactions.begun_anew(stores, contact.id, now, entropy)
     again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=True)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
     return [changed, *said, *again, Parted(contact.id), PeersChanged()]
@@ -261,8 +304,9 @@ def _give_notice(
     vault.sessions.save(device.session, sealed.session)
     age = age_at_birth(entropy)
     post(stores, sealed.raw, now, entropy, age=age, token=sealed.token)
-    until = now.node + limits.REPLACED_LIFETIME
-    _set_aside(vault, TwinRow(0, device.contact, device.session, device.link, sealed.id, until))
+    twins.set_aside(
+        vault, device.contact, now, session=device.session, link=device.link, notice=sealed.id
+    )
 
 
 def _successor(vault: Vault, device: DeviceRow, fresh: Fresh) -> DeviceId:
@@ -297,13 +341,12 @@ def _cross(
     now: Moment,
 ) -> None:
     """Both have begun anew out of one generation: listen on both, send on the lower transcript."""
-    until = now.node + limits.REPLACED_LIFETIME
     if ours.transcript < theirs.transcript:
         ref = vault.sessions.add(new, theirs.session)
         vault.tags.add(ref, theirs.tags, now.node + limits.SKIPPED_LIFETIME)
-        _set_aside(vault, TwinRow(0, contact, ref, None, b"", until))
+        twins.set_aside(vault, contact, now, session=ref)
         return
-    _set_aside(vault, TwinRow(0, contact, old.session, None, b"", until))
+    twins.set_aside(vault, contact, now, session=old.session)
     _install(vault, new, theirs, now)
 
 
@@ -381,161 +424,3 @@ def _generation(contact: ContactId, keys: ResetKeys, *, alice: bool) -> ResetRow
         envelope=b"",
         keys=keys,
     )
-
-
-# Copies ------------------------------------------------------------------------------------------
-
-
-def doubted(
-    vault: Vault, contact: ContactRow, doubt: Doubt, reason: str, now: Moment
-) -> list[Effect]:
-    """Stop an active contact, and tell the person why; one that is stopped stays so."""
-    if contact.state != "active":
-        return []
-    vault.contacts.update(msgspec.structs.replace(contact, state="suspect", doubt=doubt))
-    return [note.about_contact(vault, "contact.suspect", contact.id, now, reason)]
-
-
-def step_twin(stores: Stores, ask: StepTwin) -> Decision:
-    """Move a replaced device's link key on, as for any other, so that it is known again."""
-    twin = _twin(stores.vault, ask.twin)
-    if twin.link is None:
-        raise RemoteError("device-gone")
-    link = stepped(twin.link, ask.proven)
-    stores.vault.twins.set_link(twin.ref, link)
-    return Decision(effects=(TwinStepped(twin.ref, link),))
-
-
-def met(stores: Stores, ask: TwinMet, now: Moment) -> Decision:
-    """A device that was replaced is here, so two copies run: stop the contact.
-
-    Answers (age in hours, raw bytes) of what tells the other that it was replaced; None when it
-    has gone.
-    """
-    vault = stores.vault
-    twin = _twin(vault, ask.twin)
-    contact = vault.contacts.get(twin.contact)
-    effects = doubted(vault, contact, "clone", "clone", now) if contact is not None else []
-    row = vault.outbox.get(EnvelopeId(twin.notice))
-    if row is None:
-        return Decision(None, tuple(effects))
-    age = row.age + max(0, now.node - row.born) // 3600
-    return Decision((age, row.raw), tuple(effects))
-
-
-def notice_read(stores: Stores, envelope: EnvelopeId, now: Moment) -> list[Effect] | None:
-    """A receipt came for what a replaced device was told: it runs. None when it was no such."""
-    vault = stores.vault
-    twin = vault.twins.by_notice(envelope)
-    contact = vault.contacts.get(twin.contact) if twin is not None else None
-    if contact is None:
-        return None
-    vault.outbox.remove(envelope)
-    return doubted(vault, contact, "clone", "clone", now)
-
-
-def replaced(
-    vault: Vault,
-    contact: ContactRow,
-    device: DeviceId,
-    session: SessionRef,
-    envelope: EnvelopeId,
-    now: Moment,
-) -> list[Effect]:
-    """A contact says that our identity was restored elsewhere: stop, tell, and say that we live."""
-    row = vault.devices.get(device)
-    if row is None or row.session != session:
-        return []
-    stopped = doubted(vault, contact, "replaced", "replaced", now)
-    return [*stopped, Receipt(device, envelope)]
-
-
-def settle(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
-    """The person holds the newest copy of a contact for the true one: others are strangers now.
-
-    The caller makes the contact active.
-    """
-    vault = stores.vault
-    for twin in _twins(vault, contact.id):
-        _forget(vault, twin)
-    effects: list[Effect] = []
-    rivals = [row for row in vault.resets.of_contact(contact.id) if row.rival]
-    for row in rivals:
-        vault.resets.update(msgspec.structs.replace(row, rival=b""))
-    for row in rivals[:1]:
-        outer = parse_untrusted(row.rival)
-        fresh = reset.take_untrusted(
-            row.keys, outer, alice=row.alice, account=contact.account, entropy=entropy
-        )
-        effects += _take(stores, contact, row, fresh, now, entropy)
-        _opened(vault, envelope_id(outer.raw), contact.id, now)
-    return [*effects, PeersChanged()]
-
-
-def expire(stores: Stores, now: Moment, entropy: Entropy) -> list[Effect]:
-    """Forget what was replaced long ago; send resets again whose envelopes are over."""
-    vault = stores.vault
-    for twin in vault.twins.all():
-        if twin.until <= now.node:
-            _forget(vault, twin)
-    effects: list[Effect] = []
-    for row in vault.resets.unanswered():
-        devices = vault.devices.of_contact(row.contact)
-        if devices and vault.outbox.get(EnvelopeId(row.envelope)) is None:
-            effects.append(_send(stores, row, devices[0].id, now, entropy))
-    return effects
-
-
-def set_back(
-    stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy
-) -> list[Effect] | None:
-    """Begin anew because a contact says that our store is an old one; None when that came too often
-    lately to be believed: each time costs as much as all that waits for that contact."""
-    vault = stores.vault
-    if _too_often(vault, contact.id, now):
-        return None
-    begun = begin(stores, contact, entropy.take(reset.RESTORE_ID), now, entropy)
-    if begun:  # nothing of the old session is left: this only counts it
-        until = now.node + limits.REPLACED_LIFETIME
-        _set_aside(vault, TwinRow(0, contact.id, None, None, b"", until))
-    return begun
-
-
-def notices(vault: Vault, contact: ContactId) -> list[EnvelopeId]:
-    """Return what is under way to a contact's replaced devices; to no device of now."""
-    return [EnvelopeId(twin.notice) for twin in _twins(vault, contact) if twin.notice]
-
-
-def _set_aside(vault: Vault, twin: TwinRow) -> None:
-    """Keep what was replaced; the oldest with this contact gives way."""
-    for old in _twins(vault, twin.contact)[: 1 - limits.MAX_REPLACED]:
-        _forget(vault, old)
-    vault.twins.add(twin)
-
-
-def _too_often(vault: Vault, contact: ContactId, now: Moment) -> bool:
-    """Tell whether the two have begun anew as often as may be, in less than a day.
-
-    What each time leaves here stays for a month: without a bound one contact could fill the disk,
-    and the recognition pages of all links.
-    """
-    kept = _twins(vault, contact)
-    since = now.node + limits.REPLACED_LIFETIME - limits.RESETS_WITHIN
-    return len(kept) >= limits.MAX_REPLACED and kept[0].until > since
-
-
-def _forget(vault: Vault, twin: TwinRow) -> None:
-    if twin.notice:
-        vault.outbox.remove(EnvelopeId(twin.notice))
-    vault.twins.remove(twin.ref)
-
-
-def _twins(vault: Vault, contact: ContactId) -> Sequence[TwinRow]:
-    return [twin for twin in vault.twins.all() if twin.contact == contact]
-
-
-def _twin(vault: Vault, ref: int) -> TwinRow:
-    twin = vault.twins.get(ref)
-    if twin is None:
-        raise RemoteError("device-gone")  # forgotten while its link was coming up
-    return twin

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from p2pnode.protocol.entropy import Entropy
 from p2pnode.store.meetings import DAY
-from p2pnode.turns import carry, delivery, mutual, pairing, receipts, resets
+from p2pnode.turns import carry, delivery, mutual, pairing, receipts, resets, twins
 from p2pnode.turns.asks import Spread, Upkeep
 from p2pnode.turns.effects import Decision
 from p2pnode.turns.moment import Moment
@@ -36,8 +36,9 @@ def upkeep(stores: Stores, ask: Upkeep, now: Moment, entropy: Entropy) -> Decisi
         *delivery.expire(stores, now),
         *mutual.expire(stores, now),
         *pairing.expire(stores, now),
-        *resets.expire(stores, now, entropy),
+        *resets.send_again(stores, now, entropy),
     ]
+    twins.expire(vault, now)
     carry.release(stores, now)
     vault.tags.expire(now.node)
     vault.opened.expire(now.node)

@@ -86,7 +86,7 @@ def test_resets_without_end_are_taken_a_few_times_a_day(people):
     with bo.stores.vault.transaction():  # it is sent again as it was
         [row] = bo.stores.vault.resets.unanswered()
         bo.stores.vault.outbox.remove(EnvelopeId(row.envelope))
-        tell_all(bo, resets.expire(bo.stores, bo.moment(), bo.entropy))
+        tell_all(bo, resets.send_again(bo.stores, bo.moment(), bo.entropy))
     exchange(ana, bo)
     assert ana.stores.vault.contacts.get(ana.contacts["bo"]).state == "active"
     assert sorted(bo.texts("ana")) == [f"waits {n}" for n in range(WAITING)]

@@ -11,7 +11,7 @@ from p2pnode.protocol.session import reset
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
-from p2pnode.turns import asks, resets
+from p2pnode.turns import asks, redactions, resets
 from p2pnode.turns.commit import commit
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
@@ -542,3 +542,84 @@ async def test_proposals_that_cross_a_crossing_of_resets_end_alike(two, autojump
         await b.call(schema.AnswerProposal("ana", True))
         await trio.sleep(SETTLED)
         assert await rule(a, "bo") == await rule(b, "ana") == (WEEK, None, None)
+
+
+# Redactions under way ----------------------------------------------------------------------------
+
+
+async def redacted(node, name: str) -> list[str]:
+    """Return the ids of messages with a contact that their author asked to have removed."""
+    return [one.id for one in await history(node, name) if one.redacted]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+async def test_a_redaction_survives_that_the_other_is_restored(two, autojump_clock, seen):
+    """Whether it had come to the old device or not: the backup was made before."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            first, *_ = [await send(a, "bo", f"to stay {n}") for n in range(2)]
+            sent = await send(a, "bo", "to go")
+            for one in (first, sent):
+                await reached(a, one)
+            records = saved(bo, history=True)
+            if seen:
+                await a.call(schema.Redact(sent))
+                await trio.sleep(SETTLED)
+                assert await redacted(b, "ana") == [sent]
+        if not seen:
+            await a.call(schema.Redact(sent))
+        new = restored(bo, records)
+        async with new.on() as n:
+            await reached(n, await send(n, "ana", "from the new one"))
+            await trio.sleep(SETTLED)
+            assert await redacted(n, "ana") == await redacted(a, "bo") == [sent]
+        new.close()
+
+
+async def test_a_redaction_survives_that_its_author_begins_anew(two, autojump_clock):
+    """Also of a message that had not come yet, which is sealed again."""
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            sent = await send(a, "bo", "to go")
+            await reached(a, sent)
+        waits = await send(a, "bo", "to go, and under way")
+        for one in (sent, waits):
+            await a.call(schema.Redact(one))
+    vault = ana.stores.vault
+    [contact] = vault.contacts.all()
+    with vault.transaction():
+        resets.begin(
+            ana.stores,
+            contact,
+            ana.entropy.take(16),
+            Moment(0, virtual_wall()),
+            ana.entropy,
+        )
+    async with ana.on() as a, bo.on() as b:
+        await reached(a, waits)
+        await trio.sleep(SETTLED)
+        assert await redacted(b, "ana") == await redacted(a, "bo") == [sent, waits]
+
+
+async def test_only_so_many_redactions_are_told_again(two, monkeypatch, autojump_clock):
+    monkeypatch.setattr(redactions, "TOLD_AGAIN", 2)
+    _, ana, bo = two
+    async with ana.on() as a:
+        async with bo.on() as b:
+            await pair(a, b)
+            sent = [await send(a, "bo", f"to go {n}") for n in range(3)]
+            for one in sent:
+                await reached(a, one)
+            records = saved(bo, history=True)
+        for one in sent:
+            await a.call(schema.Redact(one))
+        new = restored(bo, records)
+        async with new.on() as n:
+            await reached(n, await send(n, "ana", "from the new one"))
+            await trio.sleep(SETTLED)
+            assert await redacted(n, "ana") == sent[1:]
+        new.close()

@@ -14,7 +14,7 @@ from p2pnode.spi import memory
 from p2pnode.spi.memory import MemoryNet
 from tests.people import Person, history, pair, reached, send
 
-SLOW = replace(memory.TRAITS, mtu=487, latency="medium")
+SLOW = replace(memory.TRAITS, mtu=487)
 SECONDS_A_FRAME = 0.3
 """A medium of some 13 KiB/s."""
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from p2pnode.protocol import envelope, pieces
+from p2pnode.protocol.link import layout, recognition
 from p2pnode.protocol.link import messages as link_messages
-from p2pnode.protocol.link import recognition
 from p2pnode.protocol.link.frames import seal_numbered
 from p2pnode.protocol.link.keys import Candidate
 from p2pnode.protocol.primitives import ChaChaPoly
@@ -57,12 +57,12 @@ def _plain_messages() -> list[bytes]:
     counted = [bytes((kind,)) + b"\0\7" + bytes(range(62)) for kind in range(24)]
     hello = link_messages.Hello(1, 0, (link_messages.Statement(b"12345678", 1, 2),))
     addresses = link_messages.Addresses((("lan", (b"\4\x0a\0\0\1\x10\0",)),))
-    own = [link_messages.encode_message(one) for one in (hello, addresses)]
+    own = [layout.encode_message(one) for one in (hello, addresses)]
     return own + vectors("link", "messages") + vectors("link", "refused_messages") + blank + counted
 
 
 def _messages() -> Prepared:
-    return _plain_messages(), link_messages.decode_message_untrusted
+    return _plain_messages(), layout.decode_message_untrusted
 
 
 def _pieces() -> Prepared:
@@ -75,12 +75,12 @@ def _pieces() -> Prepared:
         held: pieces.Partial | None = None
         for piece in true[: place % len(true)]:
             held = pieces.joined_untrusted(held, piece)
-        message = link_messages.decode_message_untrusted(told)
+        message = layout.decode_message_untrusted(told)
         if isinstance(message, link_messages.Piece):
             held = pieces.joined_untrusted(held, message)
             assert not pieces.whole_untrusted(held) or held.raw == body
 
-    return moments(*([link_messages.encode_message(piece)] for piece in true)), receive
+    return moments(*([layout.encode_message(piece)] for piece in true)), receive
 
 
 def _frames() -> Prepared:

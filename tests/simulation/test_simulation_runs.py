@@ -85,20 +85,20 @@ def test_whatever_the_clocks_say_nothing_ends_early_or_lives_for_ever(seed: int)
 
 
 def test_the_checks_see_what_they_are_there_for(monkeypatch) -> None:
-    from p2pnode.sim import world
+    from p2pnode.sim.ends import End
 
     chosen = scenarios.parsed(SMALL, "small.toml")
     # Nobody passes on what is carried: what had a way does not come.
-    monkeypatch.setattr(world.End, "carry", lambda *ignored: None)
-    monkeypatch.setattr(world.End, "give", lambda *ignored: None)
-    monkeypatch.setattr(world.End, "_reconcile", lambda *ignored: None)
+    monkeypatch.setattr(End, "carry", lambda *ignored: None)
+    monkeypatch.setattr(End, "give", lambda *ignored: None)
+    monkeypatch.setattr(End, "_reconcile", lambda *ignored: None)
     assert any("there was a way" in line for line in simulate(chosen, print).broken)
 
 
 def test_what_expires_early_is_noticed(monkeypatch) -> None:
-    from p2pnode.sim import world
+    from p2pnode.sim import node
 
-    monkeypatch.setattr(world, "missed", lambda then, now: 86_400)
+    monkeypatch.setattr(node, "missed", lambda then, now: 86_400)
     text = SMALL.replace("to_hour = 10", "to_hour = 10\nlifetime = 0")
     broken = run(text + "[faults]\noff = 0.3\noff_hours = 1\n", 1).broken
     assert any("expired after" in line for line in broken)

@@ -4,6 +4,7 @@ import pytest
 
 from p2pnode.errors import RemoteError
 from p2pnode.protocol.limits import BUCKETS, MAX_FRAME, MAX_IDS, MAX_PAIRING
+from p2pnode.protocol.link import layout
 from p2pnode.protocol.link import messages as m
 from p2pnode.protocol.wire import encode
 
@@ -43,47 +44,47 @@ MESSAGES = [
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
 def test_every_message_comes_back_as_it_went(message):
-    raw = m.encode_message(message)
-    assert m.decode_message_untrusted(raw) == message
+    raw = layout.encode_message(message)
+    assert layout.decode_message_untrusted(raw) == message
     assert len(raw) + 8 + 16 <= MAX_FRAME
 
 
 def test_layouts_are_the_written_ones():
-    assert m.encode_message(m.Ping(b"12345678")) == b"\x0112345678"
-    assert m.encode_message(m.Pong(b"12345678")) == b"\x0212345678"
-    assert m.encode_message(m.EnvelopeOut(258, b"e" * 4096)) == b"\x04\x01\x02" + b"e" * 4096
-    assert m.encode_message(m.Offer(IDS)) == b"\x05" + b"".join(IDS)
-    assert m.encode_message(m.Want(IDS)) == b"\x06" + b"".join(IDS)
-    assert m.encode_message(m.Accepted(IDS)) == b"\x07" + b"".join(IDS)
-    assert m.encode_message(m.Refused(9, IDS)) == b"\x08\x09" + b"".join(IDS)
-    assert m.encode_message(m.Receipts(IDS)) == b"\x09" + b"".join(IDS)
-    assert m.encode_message(m.PairingMessage(b"raw")) == b"\x0araw"
+    assert layout.encode_message(m.Ping(b"12345678")) == b"\x0112345678"
+    assert layout.encode_message(m.Pong(b"12345678")) == b"\x0212345678"
+    assert layout.encode_message(m.EnvelopeOut(258, b"e" * 4096)) == b"\x04\x01\x02" + b"e" * 4096
+    assert layout.encode_message(m.Offer(IDS)) == b"\x05" + b"".join(IDS)
+    assert layout.encode_message(m.Want(IDS)) == b"\x06" + b"".join(IDS)
+    assert layout.encode_message(m.Accepted(IDS)) == b"\x07" + b"".join(IDS)
+    assert layout.encode_message(m.Refused(9, IDS)) == b"\x08\x09" + b"".join(IDS)
+    assert layout.encode_message(m.Receipts(IDS)) == b"\x09" + b"".join(IDS)
+    assert layout.encode_message(m.PairingMessage(b"raw")) == b"\x0araw"
     assert (
-        m.encode_message(m.Addresses((("lan", (b"a",)),)))
+        layout.encode_message(m.Addresses((("lan", (b"a",)),)))
         == b"\x0b\x91\x91\x92\xa3lan\x91\xc4\x01a"
     )
-    assert m.encode_message(m.Bye(3)) == b"\x0c\x03"
-    assert m.encode_message(m.Work(b"n" * 16)) == b"\x0e" + b"n" * 16
-    assert m.encode_message(m.Credit(258)) == b"\x0f\x01\x02"
-    assert m.encode_message(m.CarryPass(b"p" * 32)) == b"\x10" + b"p" * 32
+    assert layout.encode_message(m.Bye(3)) == b"\x0c\x03"
+    assert layout.encode_message(m.Work(b"n" * 16)) == b"\x0e" + b"n" * 16
+    assert layout.encode_message(m.Credit(258)) == b"\x0f\x01\x02"
+    assert layout.encode_message(m.CarryPass(b"p" * 32)) == b"\x10" + b"p" * 32
     pairs = ((IDS[1], b"t" * 16), (IDS[2], b"u" * 16))
-    assert m.encode_message(m.Delivered(pairs)) == b"".join(
+    assert layout.encode_message(m.Delivered(pairs)) == b"".join(
         (b"\x11", IDS[1], b"t" * 16, IDS[2], b"u" * 16)
     )
     piece = m.Piece(IDS[1], 258, 16, 3, b"p" * 4096)
-    assert m.encode_message(piece) == b"\x13" + IDS[1] + b"\x01\x02\x10\x03" + b"p" * 4096
-    assert m.encode_message(m.Held(IDS[1], 3)) == b"\x14" + IDS[1] + b"\x03"
+    assert layout.encode_message(piece) == b"\x13" + IDS[1] + b"\x01\x02\x10\x03" + b"p" * 4096
+    assert layout.encode_message(m.Held(IDS[1], 3)) == b"\x14" + IDS[1] + b"\x03"
 
 
 def test_hello_is_one_size_blank_or_full():
-    blank = m.encode_message(m.Hello(1, 0, ()))
+    blank = layout.encode_message(m.Hello(1, 0, ()))
     assert blank == b"\x03\x00\x04\x93\x01\x00\x90" + bytes(1017)
-    assert len(blank) == len(m.encode_message(FULL)) == m.HELLO
+    assert len(blank) == len(layout.encode_message(FULL)) == m.HELLO
 
 
 @pytest.mark.parametrize("kind", [0, 21, 255])
 def test_unknown_kinds_are_left_for_later_versions(kind):
-    assert m.decode_message_untrusted(bytes([kind]) + b"anything") == m.Unknown(kind)
+    assert layout.decode_message_untrusted(bytes([kind]) + b"anything") == m.Unknown(kind)
 
 
 def _hello(record: bytes, length: int | None = None) -> bytes:
@@ -156,7 +157,7 @@ REFUSED = {
 @pytest.mark.parametrize(("raw", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_foreign_bytes_are_refused_with_a_reason(raw, reason):
     with pytest.raises(RemoteError) as caught:
-        m.decode_message_untrusted(raw)
+        layout.decode_message_untrusted(raw)
     assert caught.value.reason == reason
 
 
@@ -195,4 +196,4 @@ def test_foreign_bytes_are_refused_with_a_reason(raw, reason):
 )
 def test_our_own_mistakes_do_not_leave(message):
     with pytest.raises(ValueError, match=r"."):
-        m.encode_message(message)
+        layout.encode_message(message)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from p2pnode.errors import RemoteError
-from p2pnode.protocol.link import keys, messages
+from p2pnode.protocol.link import keys, layout
 from p2pnode.protocol.link.keys import Candidate, LinkKey
 from p2pnode.protocol.link.machine import Link
 from p2pnode.protocol.link.messages import Bye
@@ -97,13 +97,13 @@ def test_chain():
 @pytest.mark.parametrize("case", FROZEN["messages"], ids=lambda case: case["name"])
 def test_messages(case):
     raw = bytes.fromhex(case["raw"])
-    message = messages.decode_message_untrusted(raw)
+    message = layout.decode_message_untrusted(raw)
     assert repr(message) == case["message"]
-    assert messages.encode_message(message) == raw
+    assert layout.encode_message(message) == raw
 
 
 @pytest.mark.parametrize("case", FROZEN["refused_messages"], ids=lambda case: case["name"])
 def test_refused_messages(case):
     with pytest.raises(RemoteError) as caught:
-        messages.decode_message_untrusted(bytes.fromhex(case["raw"]))
+        layout.decode_message_untrusted(bytes.fromhex(case["raw"]))
     assert caught.value.reason == case["reason"]

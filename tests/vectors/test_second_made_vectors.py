@@ -12,7 +12,7 @@ from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import RemoteError
 from p2pnode.ids import EnvelopeId
 from p2pnode.protocol import content, envelope, identity, pieces, primitives
-from p2pnode.protocol.link import keys, messages, work
+from p2pnode.protocol.link import keys, layout, messages, work
 from p2pnode.protocol.pairing import agreement
 
 MADE = json.loads(Path(__file__).with_name("second.json").read_text())
@@ -43,15 +43,15 @@ def test_refused_contents(case):
 @pytest.mark.parametrize("case", MADE["messages"], ids=lambda c: c["name"])
 def test_messages(case):
     raw = raw_of(case)
-    found = messages.decode_message_untrusted(raw)
+    found = layout.decode_message_untrusted(raw)
     assert type(found).__name__ == case["name"]
     if case["name"] != "Unknown":
-        assert messages.encode_message(found) == raw
+        assert layout.encode_message(found) == raw
 
 
 @pytest.mark.parametrize("case", MADE["refused_messages"], ids=lambda c: c["name"])
 def test_refused_messages(case):
-    assert refused(messages.decode_message_untrusted, case) == case["reason"]
+    assert refused(layout.decode_message_untrusted, case) == case["reason"]
 
 
 def met(raw):
@@ -100,7 +100,7 @@ def test_a_proof_of_work():
 
 
 def test_addresses_are_acknowledged_by_one_digest():
-    told = messages.decode_message_untrusted(bytes.fromhex(MADE["addresses"]["raw"]))
+    told = layout.decode_message_untrusted(bytes.fromhex(MADE["addresses"]["raw"]))
     assert messages.addresses_digest(told).hex() == MADE["addresses"]["kept"]
 
 
@@ -124,10 +124,10 @@ def test_pieces(case):
     held, outcome = None, ""
     for (which, number, *changed), digest in zip(case["run"], case["digests"], strict=True):
         cut = list(pieces.cut(EnvelopeId(envelope.envelope_id(raws[which])), 5, raws[which]))
-        raw = messages.encode_message(cut[number])
+        raw = layout.encode_message(cut[number])
         raw = raw[:-4096] + bytes(4096) if changed else raw
         assert primitives.digest(b"piece", raw[1:]).hex() == digest
-        piece = messages.decode_message_untrusted(raw)
+        piece = layout.decode_message_untrusted(raw)
         try:
             held = pieces.joined_untrusted(held, piece)
             outcome = "whole" if pieces.whole_untrusted(held) else f"held {held.held.pieces}"

@@ -27,6 +27,7 @@ from p2pnode.protocol.link.effects import (
 from p2pnode.protocol.link.frames import Opening, Sealing
 from p2pnode.protocol.link.handshake import Handshake, Number, State
 from p2pnode.protocol.link.keys import Candidate
+from p2pnode.protocol.link.layout import decode_message_untrusted, encode_message
 from p2pnode.protocol.link.messages import (
     TOKEN,
     EnvelopeOut,
@@ -34,8 +35,6 @@ from p2pnode.protocol.link.messages import (
     Ping,
     Pong,
     Unknown,
-    decode_message_untrusted,
-    encode_message,
 )
 
 NEVER = 2**63 - 1

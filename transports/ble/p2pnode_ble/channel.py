@@ -9,9 +9,7 @@ from p2pnode.spi.transport import MAX_FRAME, Channel, Traits
 from p2pnode_ble.pipe import Pipe
 from p2pnode_ble.wire import HEADER, MAX_FRAGMENT
 
-TRAITS = Traits(
-    mtu=MAX_FRAGMENT - HEADER, reliable=True, ordered=True, metered=False, latency="medium"
-)
+TRAITS = Traits(mtu=MAX_FRAGMENT - HEADER, reliable=True, ordered=True, metered=False)
 
 
 class Waker(Protocol):

@@ -15,7 +15,7 @@ from p2pnode.errors import ChannelClosed, RemoteError
 from p2pnode.spi.frames import LENGTH, FrameReader, framed
 from p2pnode.spi.transport import MAX_FRAME, Channel, Traits
 
-TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False, latency="low")
+TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False)
 
 FRAME_TIMEOUT = 30.0
 """Seconds in which a frame that has begun must be whole: longer than TCP needs to get over a cut

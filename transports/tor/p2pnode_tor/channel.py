@@ -9,7 +9,7 @@ from p2pnode.errors import ChannelClosed, RemoteError
 from p2pnode.spi.frames import FrameReader, framed
 from p2pnode.spi.transport import MAX_FRAME, Channel, Traits
 
-TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False, latency="high")
+TRAITS = Traits(mtu=MAX_FRAME, reliable=True, ordered=True, metered=False)
 
 FRAME_TIMEOUT = 120.0
 """Seconds in which a frame that has begun must be whole: the largest one crosses a circuit of
