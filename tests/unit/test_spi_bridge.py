@@ -14,7 +14,7 @@ from p2pnode.spi.bridge import BridgeClosed, open_bridge
 
 
 def held() -> tuple[list[str], int]:
-    """Return the threads and how many files are open, but for the threads trio keeps for a while."""
+    """Return the threads and how many files are open, but for threads that trio keeps."""
     names = sorted(one.name for one in threading.enumerate())
     return [name for name in names if "Trio thread" not in name], len(os.listdir("/proc/self/fd"))
 
