@@ -1,5 +1,7 @@
 # make demo   two people on two hosts: pair, write, crash, answer (real daemons)
-# make test   everything a change must pass: lint and all tests
+# make test   everything a change must pass: lint and all tests, which draw the same in every run
+# make random fresh choices for all tests that draw, for minutes: RANDOM_SECONDS=600 make random
+#             (one seed again, or one test: make random SEED=7 TESTS=tests/property)
 # make fuzz   foreign bytes against every parser, for minutes: FUZZ_SECONDS=600 make fuzz
 # make fuzz-ble   a million fragments and a thousand epochs of Bluetooth LE on virtual radios
 # make soak   fresh seeds for the simulator's real nodes, for minutes: SOAK_SECONDS=600 make soak
@@ -18,7 +20,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TRANSPORTS := $(notdir $(patsubst %/,%,$(wildcard transports/*/)))
 
-.PHONY: demo test lint bench fuzz fuzz-ble soak month test-bluez faults-tor clean system deb man test-deb
+.PHONY: demo test random lint bench fuzz fuzz-ble soak month test-bluez faults-tor clean system deb man test-deb
 
 demo: .venv/ready system
 	$(BIN)/python examples/demo.py
@@ -26,6 +28,7 @@ demo: .venv/ready system
 # In two halves, side by side: many tests wait for radios, relays and daemons more than they work.
 BESIDE := transports examples tests/unit tests/simulation
 
+test: export PYTHONHASHSEED := 0
 test: lint system
 	@log=$$(mktemp); \
 	$(BIN)/python -m pytest $(BESIDE) > $$log 2>&1 & beside=$$!; \
@@ -42,8 +45,12 @@ lint: .venv/ready
 	@for one in $(TRANSPORTS); do \
 	  $(BIN)/python tests/walls.py "$$one" || exit 1; done
 
+RANDOM_SECONDS ?= 300
 FUZZ_SECONDS ?= 300
 SOAK_SECONDS ?= 300
+
+random: .venv/ready system
+	$(BIN)/python -m tests.fresh --seconds $(RANDOM_SECONDS) $(if $(SEED),--seed $(SEED)) -- $(TESTS)
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.fuzz --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) \

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +204,10 @@ def canaries(made: dict[str, Any]) -> list[bytes]:
 
 
 def files_below(root: Path) -> Iterator[tuple[Path, bytes]]:
-    """Yield every regular file below a directory with its bytes."""
+    """Yield every regular file below a directory with its bytes, but for those that just go."""
     for place, _, names in os.walk(root):
         for name in names:
             path = Path(place) / name
-            if path.is_file():
-                yield path, path.read_bytes()
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    yield path, path.read_bytes()

@@ -1,7 +1,8 @@
 """A hostile stranger: python -m tests.flooder ADDRESS PORT. Floods the node there.
 
 It speaks the protocol as far as it serves it: unpaid envelopes, forged proofs, paid junk as fast as
-work allows, and handshakes that stop half way. Prints counts as JSON when it is told to end.
+work allows, and handshakes that stop half way. Prints "paid" once what it has paid for is answered,
+and counts as JSON when it is told to end.
 """
 
 import json
@@ -31,6 +32,7 @@ from p2pnode.protocol.link.messages import (
     Refused,
     Work,
 )
+from tests.patience import PATIENCE
 
 AT_ONCE = 8
 counts: Counter[str] = Counter()
@@ -114,6 +116,9 @@ class Stranger:
                 await self.say(junk())
                 counts["paid"] += 1
             await self.answers((Accepted, Refused), work.BOUGHT)
+            counts["bought"] += 1
+            if counts["bought"] == 1:
+                print("paid", flush=True)
 
     def _proves(self, nonce: bytes) -> bool:
         return work.proves(nonce, handshake=self._link.handshake_hash, initiator=True)
@@ -136,7 +141,7 @@ async def attack(where: tuple[str, int], how: Callable[[Stranger], Awaitable[Non
             await wrapped.connect(where)
             channel = LanChannel(connected)
             try:
-                with trio.move_on_after(30):
+                with trio.move_on_after(PATIENCE):
                     await how(Stranger(channel))
             finally:
                 await channel.aclose()

@@ -22,6 +22,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -131,8 +132,9 @@ class Network:
         return self.hosts[name]
 
     def __enter__(self) -> Self:
-        sweep()
-        self._lock = _lock(self.name)
+        with _sweeping():
+            sweep()
+            self._lock = _lock(self.name)
         assert self._lock is not None
         try:
             _run("ip", "netns", "add", self.switch)
@@ -158,9 +160,20 @@ class Network:
             self._lock.close()
 
 
+@contextmanager
+def _sweeping() -> Iterator[None]:
+    """Keep runs beside this one from sweeping: a lock that has just been made is nobody's yet."""
+    LOCKS.mkdir(mode=0o700, exist_ok=True)
+    place = os.open(LOCKS, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
 def sweep() -> None:
     """Remove the networks of runs that ended without doing it."""
-    LOCKS.mkdir(mode=0o700, exist_ok=True)
     for path in LOCKS.iterdir():
         lock = _lock(path.name)
         if lock is not None:

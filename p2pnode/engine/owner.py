@@ -89,7 +89,7 @@ class Owner:
         self.turns = 0
         self.commits = 0
         self.commit_seconds = 0.0
-        self._writing = False
+        self._under_way = 0
         self._last = -CLOSE
         self._sending, self._waiting = trio.open_memory_channel[Job](QUEUE)
 
@@ -139,7 +139,10 @@ class Owner:
                     jobs.append(self._waiting.receive_nowait())
                 except trio.WouldBlock:
                     break
-            outcomes = await self._write([job.ask for job in jobs])
+            try:
+                outcomes = await self._write([job.ask for job in jobs])
+            finally:
+                self._under_way -= len(jobs)
             self._last = trio.current_time()
             self._perform([effect for outcome in outcomes for effect in outcome.effects])
             for job, outcome in zip(jobs, outcomes, strict=True):
@@ -152,17 +155,20 @@ class Owner:
     async def _queue(self, job: Job) -> None:
         """Queue a job; without giving up the turn while there is room, so that those that come
         together are taken together."""
+        self._under_way += 1
         try:
             self._sending.send_nowait(job)
         except trio.WouldBlock:
-            await self._sending.send(job)
+            try:
+                await self._sending.send(job)
+            except BaseException:
+                self._under_way -= 1
+                raise
 
     def _alone(self) -> bool:
-        return (
-            not self._writing
-            and trio.current_time() - self._last >= CLOSE
-            and not self._waiting.statistics().current_buffer_used
-        )
+        """Say whether an ask would overtake none. One that `run` has been handed is in no queue any
+        more, long before it is committed."""
+        return not self._under_way and trio.current_time() - self._last >= CLOSE
 
     def _commit_here(self, asks: Sequence[Ask]) -> list[Outcome]:
         outcomes = self._commit(asks, self._clock.now())
@@ -182,11 +188,7 @@ class Owner:
         if self._at_once(batch):
             await trio.lowlevel.checkpoint_if_cancelled()
             return self._commit(batch, now)
-        self._writing = True
-        try:
-            return await trio.to_thread.run_sync(self._commit, batch, now)
-        finally:
-            self._writing = False
+        return await trio.to_thread.run_sync(self._commit, batch, now)
 
     def _commit(self, batch: Sequence[Ask], now: Moment) -> list[Outcome]:
         began = perf_counter()

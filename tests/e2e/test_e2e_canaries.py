@@ -38,7 +38,7 @@ import socket, sys
 for first in (b"\\0\\0\\0\\x20" + bytes(32), b"\\xff" * 64, b"GET / HTTP/1.1\\r\\n\\r\\n",
               b"\\0\\0\\0\\x60" + b"\\x01canary-of-the-text" * 8):
     for _ in range(3):
-        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as sock:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 180) as sock:
             sock.settimeout(10)
             try:
                 sock.sendall(first)

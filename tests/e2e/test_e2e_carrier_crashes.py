@@ -1,7 +1,6 @@
 """kill -9 of a carrier at any moment loses no envelope it has accepted."""
 
 import json
-import random
 
 from p2pnode import schema
 from tests.daemons import Daemon, homes, pair, texts
@@ -46,10 +45,7 @@ def acquaint(ana: Daemon, bo: Daemon, cy: Daemon) -> None:
     settle(cy, (bo,))
 
 
-def test_fifty_kills_of_a_carrier_lose_nothing_it_accepted(tmp_path):
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
+def test_fifty_kills_of_a_carrier_lose_nothing_it_accepted(tmp_path, chance):
     ana, bo, cy = (Daemon(tmp_path, name) for name in ("ana", "bo", "cy"))
     with homes(ana, bo, cy):
         acquaint(ana, bo, cy)

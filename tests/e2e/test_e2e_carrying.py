@@ -1,12 +1,18 @@
 """Three hosts: two whose nodes never meet again, and a friend who meets both."""
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from p2pnode import schema
 from tests.daemons import Daemon, canaries, delivered, files_below, homes, pair, texts
 from tests.namespaces import networks
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 network = pytest.fixture(networks)
 
@@ -36,13 +42,34 @@ def marks(daemon: Daemon) -> list[bytes]:
         return canaries(msgspec.to_builtins(client.call(schema.GetIdentity())))
 
 
-def memory(daemon: Daemon) -> bytes:
-    """Return all writable memory of a daemon."""
+@contextmanager
+def still(daemon: Daemon) -> Iterator[int]:
+    """Hold a daemon's process, with all its threads; yield its number."""
     assert daemon.process is not None
+    process = daemon.process.pid
+    os.kill(process, signal.SIGSTOP)
+    try:
+        tasks = Path(f"/proc/{process}/task")
+        until(lambda: all(_stopped(task) for task in tasks.iterdir()))
+        yield process
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def _stopped(task: Path) -> bool:
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except FileNotFoundError:
+        return True
+
+
+def memory(daemon: Daemon) -> bytes:
+    """Return all writable memory of a daemon, as it is at one moment."""
     found = []
     with (
-        open(f"/proc/{daemon.process.pid}/maps") as maps,
-        open(f"/proc/{daemon.process.pid}/mem", "rb", 0) as raw,
+        still(daemon) as process,  # a running one gives parts of it back between list and look
+        open(f"/proc/{process}/maps") as maps,
+        open(f"/proc/{process}/mem", "rb", 0) as raw,
     ):
         for line in maps:
             span, mode, *_ = line.split()

@@ -63,7 +63,8 @@ def test_an_unknown_setting_is_refused_with_its_line(tmp_path):
 
 def test_what_scripts_rely_on(two):
     ana, bo = two
-    sent = ana.lines("send", "bo", "for scripts", "--wait", "delivered", "--timeout", "30")[0]
+    waits = ("--wait", "delivered", "--timeout", str(PATIENCE))
+    sent = ana.lines("send", "bo", "for scripts", *waits)[0]
     assert sent["state"] == "delivered"
     (got,) = [one for one in bo.lines("recv") if one["text"] == "for scripts"]
     assert {"id", "from", "text", "state", "schema"} <= set(got)

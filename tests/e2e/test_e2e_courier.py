@@ -6,6 +6,7 @@ import pytest
 
 from p2pnode import schema
 from tests.daemons import Daemon, by_hand, delivered, homes, pair, texts
+from tests.e2e.test_e2e_stick import all_delivered, receipts_written
 from tests.namespaces import networks
 
 network = pytest.fixture(networks)
@@ -46,11 +47,12 @@ def test_a_stick_carries_messages_and_receipts_and_a_third_helps(network, tmp_pa
         assert (taken["opened"], taken["refused"]) == (40, 0)
         assert bo.lines("courier", "read", str(stick))[0]["new"] == 0
         assert [text for _, text in texts(bo, "ana")] == [f"on a stick {n}" for n in range(40)]
-        with bo.client() as client:  # receipts are written for carriers when their time has come
-            while client.call(schema.GetStatus()).outbox.count == 0:
-                client.call(schema.TakeEvents(consumer="idle", after=1 << 40, timeout=0.2))
-        bo.lines("courier", "write", str(stick), "--for", "ana")
-        assert ana.lines("courier", "read", str(stick))[0]["opened"] >= 1
+        waiting = opened = 0
+        while not all_delivered(ana, "bo"):  # all are owed together, unless reading took seconds
+            waiting = receipts_written(bo, waiting)
+            bo.lines("courier", "write", str(stick), "--for", "ana")
+            opened += ana.lines("courier", "read", str(stick))[0]["opened"]
+        assert opened >= 1
         delivered(ana, ids)
         for path in (*stick.iterdir(), *other.iterdir()):
             assert b"on a stick" not in path.read_bytes()

@@ -1,6 +1,5 @@
 """kill -9 at any moment loses nothing that was acknowledged, and doubles nothing."""
 
-import random
 import threading
 
 from p2pnode import schema
@@ -56,10 +55,7 @@ class Sender(threading.Thread):
             raise self.failure
 
 
-def test_fifty_kills_lose_and_double_nothing(tmp_path):
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
+def test_fifty_kills_lose_and_double_nothing(tmp_path, chance):
     ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo")
     with homes(ana, bo):
         by_hand(ana, bo)

@@ -95,8 +95,10 @@ def flood(net: Network, small: Path, tmp_path: Path) -> None:
         words = [sys.executable, "-m", "tests.flooder", net["b"].ipv4, port]
         hostile = net["z"].popen(words, stdout=subprocess.PIPE)
         try:
+            # The flood is on once a paid-for envelope has come and a forged proof was refused.
+            assert hostile.stdout is not None
+            assert hostile.stdout.readline() == b"paid\n"
             with bo.client() as client:
-                # The flood is on once a paid-for envelope has come and a forged proof was refused.
                 while not status(bo).rejected.get("bad-work"):
                     client.call(schema.TakeEvents(consumer="idle", after=1 << 40, timeout=0.1))
             began = cpu(bo)

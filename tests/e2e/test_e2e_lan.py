@@ -18,11 +18,11 @@ EACH_WAY = 200
 CUT = 20.0
 """Seconds without a network: long enough for TCP to have backed off, shorter than keep-alive."""
 
-CONSTANTS = (
-    b"\x08_p2pnode\x04_tcp\x05local\x00",
-    b"\x09_services\x07_dns-sd\x04_udp\x05local\x00",
+CONSTANTS = re.compile(
+    rb"(?:\x08_p2pnode\x04_tcp|\x09_services\x07_dns-sd\x04_udp)(?:\x05local\x00|\xc0.)", re.DOTALL
 )
-"""What every node's multicast DNS says alike."""
+"""What every node's multicast DNS says alike: its last part is a pointer where a host's name, which
+ends so too, stands before it; which answers share a message, and in which order, time decides."""
 
 ADDRESS_RECORDS = re.compile(
     rb"\x00\x01[\x00\x80]\x01.{4}\x00\x04.{4}|\x00\x1c[\x00\x80]\x01.{4}\x00\x10.{16}", re.DOTALL
@@ -138,8 +138,7 @@ def windows(payloads: dict[tuple, bytes]) -> set[bytes]:
         parts = [payload]
         if flow[0] == "udp":
             parts = ADDRESS_RECORDS.split(payload)
-            for constant in CONSTANTS:
-                parts = [piece for part in parts for piece in part.split(constant)]
+            parts = [piece for part in parts for piece in CONSTANTS.split(part)]
         for part in parts:
             runs = {part[at : at + WINDOW] for at in range(len(part) - WINDOW + 1)}
             found |= {run for run in runs if flow[0] == "tcp" or not is_structure(run)}

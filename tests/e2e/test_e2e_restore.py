@@ -1,6 +1,5 @@
 """A backup is restored on another host while the old device runs; and kill -9 in between."""
 
-import random
 import signal
 import subprocess
 import time
@@ -145,10 +144,7 @@ def test_show_3_a_restore_while_the_old_device_runs(network, tmp_path):
     assert not set(found["bo"][1]) & set(found["bo-anew"][1])
 
 
-def test_kill_9_in_the_middle_of_restoring_and_of_taking_a_reset(tmp_path):
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
+def test_kill_9_in_the_middle_of_restoring_and_of_taking_a_reset(tmp_path, chance):
     ana, bo = Daemon(tmp_path, "ana"), Daemon(tmp_path, "bo")
     new = Daemon(tmp_path, "bo-anew")
     saved, phrase = tmp_path / "bo.p2pnode", tmp_path / "phrase"

@@ -12,6 +12,7 @@ from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault
 from tests.correspondents import decrypted
 from tests.daemons import Daemon, by_hand, canaries, delivered, files_below, homes, pair, texts
+from tests.patience import PATIENCE
 
 PASSPHRASE = "of somebody with rights"
 OWN, THEIRS = "canary-written-by-ana", "canary-written-by-bo"
@@ -79,7 +80,7 @@ def test_export_then_erase_leaves_nothing_and_the_other_has_theirs(tmp_path, mon
         assert ana.lines("erase", "--cancel")[0]["cancelled"] == 1
         ana.cli("erase", "--all", "--now", "--settings", "--yes")
         assert ana.process is not None
-        assert ana.process.wait(60) == 0
+        assert ana.process.wait(PATIENCE) == 0
         ana.process = None
         assert "Erased: this node is gone" in ana.log.read_text()
         assert not ana.home.root.exists()
@@ -99,7 +100,7 @@ def test_a_locked_node_and_one_that_does_not_run_are_erased_without_the_secret(t
         assert ana.lines("erase", "--all", "--yes")[0]["erasing"][0]["what"] == "all"
         ana.cli("erase", "--all", "--now", "--yes")
         assert ana.process is not None
-        assert ana.process.wait(60) == 0
+        assert ana.process.wait(PATIENCE) == 0
         ana.process = None
         assert not ana.home.root.exists()
 

@@ -40,6 +40,16 @@ MOVED = ", 1 out, 0 in"
 LASTING = 26
 """Characters of the names that come again, in commands too: a message's, a code, a fingerprint."""
 
+PROGRAM = f"""
+import sys
+from p2pnode import __main__, daemon
+daemon.FIRST_LOOK = {PATIENCE}
+sys.argv[0] = 'p2pnode'
+__main__.main()
+"""
+"""The command, of whose node the first line comes when its transports are up: on a slow machine it
+may say how far they are instead."""
+
 _VARIES = re.compile("|".join(f"(?P<{name}>{shape})" for name, shape in VARIES.items()))
 _WORDS = re.compile(r"(?<=As words     )[a-z ]+|(?<=Compare:  ).+")
 _COMMAND = re.compile(r"(ana|bo)\$ (p2pnode .*)")
@@ -59,7 +69,7 @@ class Person:
     def types(self, line: str) -> "Screen":
         """Start a command line, as a shell would."""
         ours, theirs = pty.openpty()
-        shell = f'p2pnode() {{ exec "{sys.executable}" -m p2pnode "$@"; }}; {line}'
+        shell = f'p2pnode() {{ exec "{sys.executable}" -c "{PROGRAM}" "$@"; }}; {line}'
         kept = {name: os.environ[name] for name in ("PATH",) if name in os.environ}
         process = self._host.popen(
             ["bash", "-c", shell],

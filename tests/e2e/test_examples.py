@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from p2pnode import schema
 from tests.daemons import P2PNODE, Daemon, delivered, paired
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +52,13 @@ def says(process: "subprocess.Popen[str]", line: str) -> None:
     """Wait for what an example prints next."""
     assert process.stdout is not None
     assert process.stdout.readline() == line + "\n"
+
+
+def acknowledged(daemon: Daemon, consumer: str) -> None:
+    """Wait until a program has acknowledged what it was told: killed before, it would be told again
+    and answer once more, in the midst of another test."""
+    with daemon.client() as client:
+        until(lambda: not client.call(schema.TakeEvents(consumer=consumer)).events)
 
 
 def answers(daemon: Daemon, count: int) -> list[str]:
@@ -101,10 +109,12 @@ def test_the_weather_station_answers_and_reports_once_a_day(two, tmp_path):
         sensor.unlink()
         ana.cli("send", "bo", "weather")
         assert answers(ana, 1) == ["the sensor gives no reading"]
+        acknowledged(bo, "weather-station")
     with started(*words, "--program", "echo", "wind from the west") as station:
         says(station, "listening")
         ana.cli("send", "bo", "weather")
         assert answers(ana, 1) == ["wind from the west"], "and no second report on the same day"
+        acknowledged(bo, "weather-station")
 
 
 def test_the_bot_that_speaks_lines(two):
@@ -114,6 +124,7 @@ def test_the_bot_that_speaks_lines(two):
         says(bot, "the daemon is up")
         ana.cli("send", "bo", "time")
         assert answers(ana, 1)[0].startswith("It is ")
+        acknowledged(bo, "rpc-bot")
         bo.end(signal.SIGKILL)
         says(bot, "the daemon is gone")
         ana.cli("send", "bo", "hello")

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.daemons import Daemon, by_hand, delivered, homes, pair
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 CANARY = "canary-5d1e"
 HOOK = """#!/bin/sh
@@ -86,7 +86,7 @@ def test_a_hook_loses_nothing_and_does_not_outlive_its_daemon(tmp_path, monkeypa
         assert not alive(pid), "it ended with its daemon"
         bo.start(locked=True)
         locked = f"{CANARY} while it was locked"
-        ana.cli("send", "bo", locked, "--wait", "handed", "--timeout", "60")
+        ana.cli("send", "bo", locked, "--wait", "handed", "--timeout", str(PATIENCE))
         assert bo.lines("status")[0]["programs"] == {}
         bo.cli("unlock", *bo.secret)
         until(lambda: len(given(tmp_path)) == 5)

@@ -119,7 +119,7 @@ def test_what_waits_does_not_hold_up_the_rest_and_order_is_kept(two):
         assert [one["id"] for one in told] == list(range(40))
         bot.say(call("pair.cancel", "end", pairing=shown))
         assert {bot.hear()["id"], bot.hear()["id"]} == {"slow", "end"}
-    delivered(ana, [told[-1]["result"]["id"]])
+    delivered(ana, [one["result"]["id"] for one in told])
     with bo.client() as client:
         from p2pnode.schema import GetHistory
 

@@ -1,4 +1,7 @@
-"""The owner task: where commits run, in which order, and what shares one."""
+"""The owner task: where commits run, in which order, and what shares one.
+
+The time stands still but where a test moves it: how soon an ask comes after another counts.
+"""
 
 import threading
 from itertools import count
@@ -65,7 +68,9 @@ class Scene:
         )
 
 
-async def test_a_lone_ask_is_committed_at_once_and_those_close_behind_share(script, nursery):
+async def test_a_lone_ask_is_committed_at_once_and_those_close_behind_share(
+    script, nursery, mock_clock
+):
     scene = Scene()
     assert await scene.owner.ask("one") == "one done"
     assert script.here == [True]
@@ -87,14 +92,16 @@ async def test_a_lone_ask_is_committed_at_once_and_those_close_behind_share(scri
     assert sorted(scene.performed[1:]) == sorted(f"effect of {ask}" for ask in script.batches[1])
 
 
-async def test_a_slow_disk_is_waited_for_elsewhere_until_it_is_fast_again(script, nursery):
+async def test_a_slow_disk_is_waited_for_elsewhere_until_it_is_fast_again(
+    script, nursery, mock_clock
+):
     scene = Scene()
     nursery.start_soon(scene.owner.run)
     script.seconds = 20 * FAST
     await scene.owner.ask("slow")
     script.seconds = FAST / 100
     for number in count():
-        await trio.sleep(2 * module.CLOSE)
+        mock_clock.jump(2 * module.CLOSE)
         await scene.owner.ask(f"again {number}")
         if script.here[-1]:
             break
@@ -102,7 +109,7 @@ async def test_a_slow_disk_is_waited_for_elsewhere_until_it_is_fast_again(script
     assert script.here[1:-1] == [False] * (number)
 
 
-async def test_asks_of_one_caller_keep_their_order(script, nursery):
+async def test_asks_of_one_caller_keep_their_order(script, nursery, mock_clock):
     scene = Scene()
     nursery.start_soon(scene.owner.run)
     names = [f"ask {number}" for number in range(100)]
@@ -113,7 +120,20 @@ async def test_asks_of_one_caller_keep_their_order(script, nursery):
     assert scene.performed == [f"effect of {name}" for name in names]
 
 
-async def test_errors_go_to_whoever_asked_or_else_to_the_engine(script, nursery):
+async def test_an_ask_does_not_overtake_one_that_is_handed_over(script, nursery, mock_clock):
+    """The owner waits for asks: what comes is in no queue then, and not yet committed either. On a
+    busy machine what came right after it was alone again, and was committed first."""
+    scene = Scene()
+    nursery.start_soon(scene.owner.run)
+    await trio.testing.wait_all_tasks_blocked()
+    await scene.owner.post("at once")
+    await scene.owner.post("close behind")
+    mock_clock.jump(2 * module.CLOSE)
+    await scene.owner.ask("late")
+    assert [ask for batch in script.batches for ask in batch] == ["at once", "close behind", "late"]
+
+
+async def test_errors_go_to_whoever_asked_or_else_to_the_engine(script, nursery, mock_clock):
     scene = Scene()
     nursery.start_soon(scene.owner.run)
     with pytest.raises(InvalidInput):

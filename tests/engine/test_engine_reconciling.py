@@ -17,6 +17,7 @@ from p2pnode.protocol.reconcile.machine import Reconciler
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.turns import asks
 from tests.entropy import SeededEntropy
+from tests.patience import PATIENCE
 from tests.people import Person, pair, send
 
 OLD = 3_000
@@ -93,10 +94,7 @@ async def test_recently_met_peers_pay_for_what_is_new(two, sent, autojump_clock)
         assert 0 < sum(sent) < 500 < full
 
 
-async def test_whatever_comes_wherever_both_have_it_in_the_end(two, sent, autojump_clock):
-    seed = random.randrange(2**32)
-    print("seed", seed)
-    chance = random.Random(seed)
+async def test_whatever_comes_wherever_both_have_it_in_the_end(two, sent, chance, autojump_clock):
     net, ana, bo = two
     async with ana.on() as a, bo.on() as b:
         assert await pair(a, b) == ["paired", "paired"]
@@ -207,7 +205,7 @@ async def test_large_sets_are_compared_outside_of_the_event_loop(monkeypatch):
         nursery.start_soon(one.part.run)
         nursery.start_soon(hand_over, one, other)
         nursery.start_soon(hand_over, other, one)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             while (one.found, other.found) != (mine, theirs):
                 await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()

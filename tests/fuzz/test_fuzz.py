@@ -100,8 +100,8 @@ def test_what_never_ends_is_found(monkeypatch):
         while raw.startswith(b"\1"):
             pass
 
-    monkeypatch.setattr(fuzz, "OVERTIME", 0.05)
     run = Run(Target("circle", lambda: ([b"\0"], circle)), SEED)
+    monkeypatch.setattr(fuzz, "OVERTIME", 0.05)  # not before the sample has been fed
     with pytest.raises(Crash) as found:
         run.feed(b"\1")
     assert isinstance(found.value.failure, fuzz.Overtime)

@@ -377,13 +377,14 @@ def run(days: int, seed: int) -> Report:
     clock = trio.testing.MockClock(autojump_threshold=0)
     # trio shuffles what runs next by a random source of its own; so a seed shows the same again
     scheduling: Any = trio._core._run
+    before = scheduling._ALLOW_DETERMINISTIC_SCHEDULING
     scheduling._ALLOW_DETERMINISTIC_SCHEDULING = True
     scheduling._r.seed(seed)
     with TemporaryDirectory(prefix="month-") as place:
         try:
             report = trio.run(month, days, seed, Path(place), clock=clock)
         finally:
-            scheduling._ALLOW_DETERMINISTIC_SCHEDULING = False
+            scheduling._ALLOW_DETERMINISTIC_SCHEDULING = before
             said.setLevel(logging.NOTSET)
     report.seconds = round(time.perf_counter() - began, 1)
     return report

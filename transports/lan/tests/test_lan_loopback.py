@@ -17,6 +17,7 @@ from p2pnode_lan.transport import PENDING_INCOMING
 from p2pnode.errors import ChannelClosed
 from p2pnode.spi.testing import Pair, RecordingHost, check_transport
 from p2pnode.spi.transport import MAX_FRAME, Address, Channel, Transport
+from tests.patience import PATIENCE
 from tests.ports import free_port
 
 LOOPBACK = ip_address("127.0.0.1")
@@ -234,7 +235,7 @@ async def test_whole_frames_before_a_bad_one_still_come():
 async def test_a_send_cancelled_within_a_frame_ends_the_channel():
     """Better no channel than one that lost its place in the stream."""
     async with raw_pair() as (_, channel):
-        with trio.move_on_after(5) as scope:
+        with trio.move_on_after(PATIENCE) as scope:
             async with trio.open_nursery() as nursery:
 
                 async def flood() -> None:

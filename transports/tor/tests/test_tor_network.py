@@ -106,9 +106,14 @@ class Node:
         """Give its tor a command."""
         await self.transport._running.session.control.ask(command)
 
-    async def until(self, state: str) -> None:
-        """Wait for a state."""
-        await self.host.until(lambda host: host.reports[-1][0] == state)
+    async def until(self, state: str, detail: str = "") -> None:
+        """Wait for a state, of which it is told how it begins."""
+
+        def told(host: RecordingHost) -> bool:
+            now, how = host.reports[-1]
+            return now == state and how.startswith(detail)
+
+        await self.host.until(told)
 
     async def _incoming(self, channel: Channel, lane: Lane | None = None) -> None:
         self.lanes[channel] = lane
@@ -211,8 +216,7 @@ async def test_a_peer_that_was_offline_is_reached_again(private_network, place, 
         near = await reached(one, address)
         far = await two.heard(near)
         await two.ask("SETCONF DisableNetwork=1")
-        await two.until("degraded")
-        assert two.host.reports[-1][1].startswith("no network")
+        await two.until("degraded", "no network")
         with pytest.raises(ChannelClosed):
             await far.receive()
         # The other end may learn of it late, or by a link's keep-alive only: tor does not promise.

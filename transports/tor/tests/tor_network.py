@@ -107,6 +107,11 @@ class Control:
                     return
             yield self._heard.popleft()
 
+    def forget(self) -> None:
+        """Pass over the events that have come so far."""
+        self.ask("GETINFO version")
+        self._heard.clear()
+
     def until(self, *words: str) -> str:
         """Return the first line of the next event that has all these words in it."""
         return next(told[0] for told in self.events() if all(word in told[0] for word in words))
