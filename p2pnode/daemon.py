@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 
 import trio
 
@@ -99,6 +99,7 @@ async def _serve(
     began = trio.current_time()
     locked = secret is None and keys.kind(home.vault_key) != "none"
     first, renewed = True, False
+    refused: LocalError | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, stopping, gate)
         nursery.start_soon(settings.sweep)
@@ -114,9 +115,19 @@ async def _serve(
                 locked = True
         while not stopping.is_set():
             key = None if locked else gate.take_key()
-            async with _standing(home, settings, key, renewed=renewed) as (node, service.clock):
+            async with AsyncExitStack() as stack:
+                stood = await _stood_up(stack, home, settings, key, renewed=renewed)
                 del key
-                gate.open(node, locked=locked)
+                if isinstance(stood, LocalError):
+                    if locked or not renewed:
+                        raise stood
+                    # It carried until somebody came with the secret, and goes on with that.
+                    log.fault("unopened", reason=stood.code)
+                    refused, locked = stood, True
+                    continue
+                node, service.clock = stood
+                gate.open(node, locked=locked, refused=refused)
+                refused = None
                 if first:
                     await nursery.start(_serve_api, service, home, stopping)
                     nursery.start_soon(_report, gate, notifier)
@@ -127,11 +138,24 @@ async def _serve(
                     notifier.stopping()
                     nursery.cancel_scope.deadline = trio.current_time() + ENDING
                 await gate.emptied()
-            del node
+            del node, stood
             give_back_memory()
             locked, renewed = not locked, locked
         nursery.cancel_scope.cancel()
     return service.over
+
+
+async def _stood_up(
+    stack: AsyncExitStack, home: Home, settings: Settings, key: bytes | None, *, renewed: bool
+) -> tuple[Service, Clock] | LocalError:
+    """Return what stands from now on until the stack ends, or why it cannot."""
+    try:
+        standing = _standing(home, settings, key, renewed=renewed)
+        del key
+        return await stack.enter_async_context(standing)
+    except* LocalError as group:
+        failure = _first(group)
+    return failure
 
 
 @asynccontextmanager

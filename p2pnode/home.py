@@ -13,6 +13,7 @@ from p2pnode.config import Home
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import Denied, HomeInUse, InvalidInput, StoreError
 from p2pnode.ids import id_text
+from p2pnode.logs import EventLog
 from p2pnode.protocol import identity
 from p2pnode.protocol.fingerprint import fingerprint, grouped, words
 from p2pnode.protocol.identity import Own
@@ -20,6 +21,8 @@ from p2pnode.protocol.names import petname
 from p2pnode.store import files, keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
+
+log = EventLog("daemon")
 
 MEGABYTE = 1_000_000
 
@@ -185,5 +188,11 @@ def carry_pass(home: Home, *, renewed: bool) -> bytes:
     """
     if keys.kind(home.vault_key) == "none":
         return b""
-    found = None if renewed else files.carry_pass(home.carry_pass)
-    return found or files.new_carry_pass(home.carry_pass)
+    kept = files.carry_pass(home.carry_pass)
+    if kept is not None and not renewed:
+        return kept
+    try:
+        return files.new_carry_pass(home.carry_pass)
+    except StoreError as error:  # a full disk, say: no reason to keep the vault closed
+        log.warning("carry-pass.kept", reason=error.code)
+        return kept or b""
