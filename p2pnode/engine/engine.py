@@ -61,6 +61,11 @@ MAX_LINKS = 64
 MAX_HANDSHAKES = 16
 """Of them those that are not established yet: strangers cannot take all the places."""
 
+AGAIN = 30.0
+"""Seconds until something is tried again that a store or a transport could not do."""
+
+LaneChange = Callable[[Lane], Awaitable[bool]]
+
 BYE_ANEW = 2
 """Why a link ends: from now on its two ends recognise each other otherwise."""
 
@@ -139,7 +144,7 @@ class Engine:
         self._asked = Asked()
         self._nursery: trio.Nursery | None = None
         self._changing_lanes = trio.Lock()
-        self._lane_changes: dict[Lane, Callable[[Lane], Awaitable[None]]] = {}
+        self._lane_changes: dict[Lane, LaneChange] = {}
 
     async def run(
         self,
@@ -266,13 +271,10 @@ class Engine:
     async def told_to(self, lane: bytes) -> Addresses:
         """Return where the holder of a lane may reach this node, for all transports."""
         entries = []
-        for one in self.transports.running:
-            if one.state != "up" or not lane:
-                continue
-            addresses = await one.transport.addresses(Lane(lane))
+        for name, addresses in await self.transports.addresses(Lane(lane)) if lane else ():
             kept = tuple(bytes(address) for address in addresses[: limits.MAX_ADDRESSES])
             if kept:
-                entries.append((one.transport.name, kept))
+                entries.append((name, kept))
         return Addresses(tuple(entries))
 
     def _up_again(self, transport: Transport) -> None:
@@ -293,21 +295,25 @@ class Engine:
         except (ChannelClosed, LocalError):
             pass  # the next link tells
 
-    def _change_lane(self, lane: Lane, change: Callable[[Lane], Awaitable[None]]) -> None:
+    def _change_lane(self, lane: Lane, change: LaneChange) -> None:
         """Let transports do something with a lane. What was decided last about it is done last."""
         assert self._nursery is not None
         self._lane_changes[lane] = change
         self._nursery.start_soon(self._changed_lane, lane)
 
     async def _changed_lane(self, lane: Lane) -> None:
-        async with self._changing_lanes:
-            change = self._lane_changes.pop(lane, None)
-            if change is not None:  # else another task has done it
-                await change(lane)
+        while True:
+            async with self._changing_lanes:
+                change = self._lane_changes.pop(lane, None)
+                if change is None or await change(lane):  # the former: another task has done it
+                    return
+                self._lane_changes.setdefault(lane, change)
+            await trio.sleep(AGAIN)
 
-    async def _lane_opened(self, lane: Lane) -> None:
-        await self.transports.open(lane)
+    async def _lane_opened(self, lane: Lane) -> bool:
+        done = await self.transports.open(lane)
         self._reachable_anew()
+        return done
 
     # Links -------------------------------------------------------------------------------------
 
@@ -347,6 +353,14 @@ class Engine:
         self.rounds.wake()
         if device is not None:
             self._dialer.met(device)
+
+    async def _learn_anew(self) -> None:
+        while True:
+            try:
+                return await self.peers_changed()
+            except StoreError as error:  # of a full disk, say; without this some are strangers
+                self.listeners.warn(error)
+            await trio.sleep(AGAIN)
 
     async def _refresh(self) -> None:
         self.peers.learn(await self.owner.ask(asks.GetPeers()))
@@ -416,7 +430,7 @@ class Engine:
             else:
                 self._paired_mutually(one)
         if refresh and self._nursery is not None:
-            self._nursery.start_soon(self.peers_changed)
+            self._nursery.start_soon(self._learn_anew)
 
     def _want(self, number: int, ids: tuple[EnvelopeId, ...]) -> None:
         """Ask for envelopes, except those that another link is bringing."""
