@@ -69,6 +69,11 @@ class Home:
         return self.root / "erase.json"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk, kept for the day it is full."""
+        return self.root / "reserve"
+
+    @property
     def transports(self) -> Path:
         """Where transports keep files of their own, each in a directory of its name."""
         return self.root / "transports"

@@ -16,9 +16,9 @@ from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.erasable import Erasable
-from p2pnode.errors import ConfigError, Denied, LocalError, WrongPassphrase
+from p2pnode.errors import ConfigError, Denied, LocalError, StoreFull, WrongPassphrase
 from p2pnode.gate import Gate
-from p2pnode.home import home_lock
+from p2pnode.home import home_lock, keep_reserve, use_reserve
 from p2pnode.locked import open_locked
 from p2pnode.logs import EventLog, Plain, Private, log_to_stderr, traced
 from p2pnode.node import open_node
@@ -148,14 +148,20 @@ async def _serve(
 async def _stood_up(
     stack: AsyncExitStack, home: Home, settings: Settings, key: bytes | None, *, renewed: bool
 ) -> tuple[Service, Clock] | LocalError:
-    """Return what stands from now on until the stack ends, or why it cannot."""
-    try:
-        standing = _standing(home, settings, key, renewed=renewed)
-        del key
-        return await stack.enter_async_context(standing)
-    except* LocalError as group:
-        failure = _first(group)
-    return failure
+    """Return what stands from now on until the stack ends, or why it cannot.
+
+    On a full disk it takes the room that was kept for that.
+    """
+    while True:
+        failure: LocalError
+        try:
+            stood = await stack.enter_async_context(_standing(home, settings, key, renewed=renewed))
+            await trio.to_thread.run_sync(keep_reserve, home)
+            return stood  # noqa: TRY300 - what comes after is for what failed
+        except* LocalError as group:
+            failure = _first(group)
+        if not isinstance(failure, StoreFull) or not use_reserve(home):
+            return failure
 
 
 @asynccontextmanager

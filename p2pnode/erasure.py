@@ -125,6 +125,7 @@ def carry_out(home: Home, planned: Intent | None = None) -> list[str]:
         for path in (home.root / "transports", home.root / "run", *home.root.glob(".init-*")):
             if path.is_dir():
                 shutil.rmtree(path)
+        home.reserve.unlink(missing_ok=True)
         home.socket.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the machine's, or there is something else in it
             home.socket.parent.rmdir()

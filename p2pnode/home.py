@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from p2pnode import schema
@@ -179,6 +179,35 @@ RESERVED = 16 * MEGABYTE
 def disk_room(root: Path) -> int:
     """Return how many bytes carried envelopes may still take on a home's disk."""
     return shutil.disk_usage(root).free - RESERVED
+
+
+RESERVE = 256 * 1024
+"""Bytes of the disk kept for the day it is full: more than SQLite takes to open both stores."""
+
+
+def keep_reserve(home: Home) -> None:
+    """Keep some room on the disk while there is enough, so that a node can start on a full one."""
+    with suppress(OSError):
+        if disk_room(home.root) <= 0 or home.reserve.exists():
+            return
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        handle = os.open(home.reserve, flags, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, RESERVE)
+        except OSError:
+            home.reserve.unlink()
+        finally:
+            os.close(handle)
+
+
+def use_reserve(home: Home) -> bool:
+    """Give the kept room back to the disk; tell whether there was any."""
+    try:
+        home.reserve.unlink()
+    except OSError:
+        return False
+    log.warning("reserve.used")
+    return True
 
 
 def carry_pass(home: Home, *, renewed: bool) -> bytes:
