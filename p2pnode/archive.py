@@ -19,6 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from p2pnode import __version__, schema
+from p2pnode.config import text_of
 from p2pnode.errors import Denied, InvalidInput, StoreError, StoreFull
 from p2pnode.ids import ContactId, id_text
 from p2pnode.store.files import sync_folder
@@ -129,8 +130,8 @@ class _Archive:
                             counted[table] = count
             carried = {"format": FORMAT, "module": "custody", **self._stores.custody.export()}
             self._zip.writestr("json/custody.json", _encode(carried))
-            if self._settings is not None and self._settings.exists():
-                self._zip.writestr("config.toml", self._settings.read_bytes())
+            if self._settings is not None and (text := text_of(self._settings)):
+                self._zip.writestr("config.toml", text)
             with self._zip.open("index.html", "w") as member:
                 for piece in self._page():
                     member.write(piece.encode())

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 import msgspec
 
+from p2pnode import disk
 from p2pnode.errors import ConfigError
 
 MAX_SOCKET_PATH = 107
@@ -66,6 +67,11 @@ class Home:
     def erasure(self) -> Path:
         """That everything here is to be erased, and when."""
         return self.root / "erase.json"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk, kept for the day it is full."""
+        return self.root / "reserve"
 
     @property
     def transports(self) -> Path:
@@ -250,7 +256,7 @@ def load(path: Path, transports: Collection[str] | None = None) -> Config:
 
     transports: names of the transports there are, where the caller knows them.
     """
-    text = _text(path)
+    text = text_of(path)
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
@@ -280,18 +286,24 @@ def load(path: Path, transports: Collection[str] | None = None) -> Config:
 
 def transport_settings(path: Path, name: str, table: Mapping[str, Any], kind: type[S]) -> S:
     """Return a transport's own table as its `settings_type`. Raises ConfigError with the line."""
-    return _convert(path.name, _text(path), table, kind, ("transports", name))
-
-
-def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_CONFIG + 1)
+        text = text_of(path)
+    except ConfigError:  # it has been read since; the text only tells in which line a fault is
+        text = ""
+    return _convert(path.name, text, table, kind, ("transports", name))
+
+
+def text_of(path: Path) -> str:
+    """Return what config.toml holds; nothing when there is none. Raises ConfigError."""
+    try:
+        raw = disk.read(path, MAX_CONFIG)
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read", why=error.strerror or "", hint="Check its permissions"
+            f"{path} cannot be read",
+            why=error.strerror or "",
+            hint="Look at what it is, and at its permissions",
         ) from None
     if len(raw) > MAX_CONFIG:
         raise ConfigError(f"{path} is too large", why="over 1 MiB", hint="Is it the right file?")

@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 
 import trio
 
@@ -16,9 +16,9 @@ from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock, wall_time
 from p2pnode.engine.dialer import either
 from p2pnode.erasable import Erasable
-from p2pnode.errors import ConfigError, Denied, LocalError, WrongPassphrase
+from p2pnode.errors import ConfigError, Denied, LocalError, StoreFull, WrongPassphrase
 from p2pnode.gate import Gate
-from p2pnode.home import home_lock
+from p2pnode.home import home_lock, keep_reserve, use_reserve
 from p2pnode.locked import open_locked
 from p2pnode.logs import EventLog, Plain, Private, log_to_stderr, traced
 from p2pnode.node import open_node
@@ -99,6 +99,7 @@ async def _serve(
     began = trio.current_time()
     locked = secret is None and keys.kind(home.vault_key) != "none"
     first, renewed = True, False
+    refused: LocalError | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_until_signal, stopping, gate)
         nursery.start_soon(settings.sweep)
@@ -114,9 +115,19 @@ async def _serve(
                 locked = True
         while not stopping.is_set():
             key = None if locked else gate.take_key()
-            async with _standing(home, settings, key, renewed=renewed) as (node, service.clock):
+            async with AsyncExitStack() as stack:
+                stood = await _stood_up(stack, home, settings, key, renewed=renewed)
                 del key
-                gate.open(node, locked=locked)
+                if isinstance(stood, LocalError):
+                    if locked or not renewed:
+                        raise stood
+                    # It carried until somebody came with the secret, and goes on with that.
+                    log.fault("unopened", reason=stood.code)
+                    refused, locked = stood, True
+                    continue
+                node, service.clock = stood
+                gate.open(node, locked=locked, refused=refused)
+                refused = None
                 if first:
                     await nursery.start(_serve_api, service, home, stopping)
                     nursery.start_soon(_report, gate, notifier)
@@ -127,11 +138,30 @@ async def _serve(
                     notifier.stopping()
                     nursery.cancel_scope.deadline = trio.current_time() + ENDING
                 await gate.emptied()
-            del node
+            del node, stood
             give_back_memory()
             locked, renewed = not locked, locked
         nursery.cancel_scope.cancel()
     return service.over
+
+
+async def _stood_up(
+    stack: AsyncExitStack, home: Home, settings: Settings, key: bytes | None, *, renewed: bool
+) -> tuple[Service, Clock] | LocalError:
+    """Return what stands from now on until the stack ends, or why it cannot.
+
+    On a full disk it takes the room that was kept for that.
+    """
+    while True:
+        failure: LocalError
+        try:
+            stood = await stack.enter_async_context(_standing(home, settings, key, renewed=renewed))
+            await trio.to_thread.run_sync(keep_reserve, home)
+            return stood  # noqa: TRY300 - what comes after is for what failed
+        except* LocalError as group:
+            failure = _first(group)
+        if not isinstance(failure, StoreFull) or not use_reserve(home):
+            return failure
 
 
 @asynccontextmanager

@@ -6,11 +6,13 @@ of it needs the passphrase: who can delete files can delete these.
 """
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
 import msgspec
 
+from p2pnode import disk
 from p2pnode.config import Home
 from p2pnode.errors import InvalidInput, StoreError, StoreFull
 from p2pnode.protocol.elapsed import missed
@@ -19,6 +21,10 @@ from p2pnode.store.custody import Custody
 
 GRACE = 86_400
 """Seconds of node time in which an erasure can be cancelled."""
+
+
+MAX_PLAN = 1_024
+"""Bytes of the file that plans an erasure."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -33,7 +39,7 @@ class Intent(msgspec.Struct, frozen=True):
 def intent(home: Home) -> Intent | None:
     """Return what is planned for a home; None when nothing is, or only its daemon may know."""
     try:
-        return msgspec.json.decode(home.erasure.read_bytes(), type=Intent)
+        return msgspec.json.decode(disk.read(home.erasure, MAX_PLAN), type=Intent)
     except (FileNotFoundError, PermissionError):
         return None
     except OSError as error:
@@ -119,6 +125,7 @@ def carry_out(home: Home, planned: Intent | None = None) -> list[str]:
         for path in (home.root / "transports", home.root / "run", *home.root.glob(".init-*")):
             if path.is_dir():
                 shutil.rmtree(path)
+        home.reserve.unlink(missing_ok=True)
         home.socket.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the machine's, or there is something else in it
             home.socket.parent.rmdir()
@@ -135,8 +142,11 @@ def carry_out(home: Home, planned: Intent | None = None) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
+        kept = os.path.lexists(home.vault_key)
         raise StoreError(
-            "not everything could be erased; the keys are destroyed",
+            "nothing was erased: the vault's key is still there"
+            if kept
+            else "not everything could be erased; the keys are destroyed",
             why=str(error),
             hint="Mend that and run: p2pnode erase --all --now",
         ) from None
@@ -164,8 +174,11 @@ def _drafts(path: Path) -> list[Path]:
 
 
 def _shred(path: Path) -> None:
-    """Overwrite a small file and unlink it."""
-    with contextlib.suppress(FileNotFoundError):
-        with path.open("r+b") as file:
-            files.shred(file.fileno())
-        path.unlink()
+    """Overwrite a small file, as far as that goes, and unlink it. Raises OSError."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            files.shred(handle)
+        finally:
+            os.close(handle)
+    path.unlink(missing_ok=True)

@@ -39,15 +39,16 @@ class Gate(Service):
         self._home = home
         self._service: Service | None = None
         self._locked = False
+        self._refused: LocalError | None = None
         self._stands = trio.Event()
         self._key: bytes | None = None
         self._calls: dict[trio.CancelScope, bool] = {}
         self._left = trio.Event()
         self._turning = trio.Lock()
 
-    def open(self, service: Service, *, locked: bool) -> None:
-        """Let requests through to a node."""
-        self._service, self._locked = service, locked
+    def open(self, service: Service, *, locked: bool, refused: LocalError | None = None) -> None:
+        """Let requests through to a node. refused: why it is not the open one that was wanted."""
+        self._service, self._locked, self._refused = service, locked, refused
         self.turned = trio.Event()
         self._stands.set()
 
@@ -136,7 +137,8 @@ class Gate(Service):
         return Done()
 
     async def _unlock(self, request: Unlock) -> Answer:
-        """Try a secret, one at a time; a wrong one costs time. Raises WrongPassphrase."""
+        """Try a secret, one at a time; a wrong one costs time. Raises WrongPassphrase, and why a
+        vault whose secret fits cannot be opened: then it stays locked."""
         async with self._turning:
             await self._standing()
             if self._locked:
@@ -144,6 +146,8 @@ class Gate(Service):
                 unlock = partial(keys.unlock_with, self._home.vault_key, secret)
                 self._key = await self._tried(unlock)
                 await self._turn()
+                if self._refused is not None:
+                    raise self._refused
                 log.info("unlocked")
         return Done()
 

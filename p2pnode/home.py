@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from p2pnode import schema
@@ -13,6 +13,7 @@ from p2pnode.config import Home
 from p2pnode.engine.entropy import OsEntropy
 from p2pnode.errors import Denied, HomeInUse, InvalidInput, StoreError
 from p2pnode.ids import id_text
+from p2pnode.logs import EventLog
 from p2pnode.protocol import identity
 from p2pnode.protocol.fingerprint import fingerprint, grouped, words
 from p2pnode.protocol.identity import Own
@@ -20,6 +21,8 @@ from p2pnode.protocol.names import petname
 from p2pnode.store import files, keys
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
+
+log = EventLog("daemon")
 
 MEGABYTE = 1_000_000
 
@@ -178,6 +181,35 @@ def disk_room(root: Path) -> int:
     return shutil.disk_usage(root).free - RESERVED
 
 
+RESERVE = 256 * 1024
+"""Bytes of the disk kept for the day it is full: more than SQLite takes to open both stores."""
+
+
+def keep_reserve(home: Home) -> None:
+    """Keep some room on the disk while there is enough, so that a node can start on a full one."""
+    with suppress(OSError):
+        if disk_room(home.root) <= 0 or home.reserve.exists():
+            return
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        handle = os.open(home.reserve, flags, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, RESERVE)
+        except OSError:
+            home.reserve.unlink()
+        finally:
+            os.close(handle)
+
+
+def use_reserve(home: Home) -> bool:
+    """Give the kept room back to the disk; tell whether there was any."""
+    try:
+        home.reserve.unlink()
+    except OSError:
+        return False
+    log.warning("reserve.used")
+    return True
+
+
 def carry_pass(home: Home, *, renewed: bool) -> bytes:
     """Return what contacts are told to know this node by while it is locked; b"" when it never is.
 
@@ -185,5 +217,11 @@ def carry_pass(home: Home, *, renewed: bool) -> bytes:
     """
     if keys.kind(home.vault_key) == "none":
         return b""
-    found = None if renewed else files.carry_pass(home.carry_pass)
-    return found or files.new_carry_pass(home.carry_pass)
+    kept = files.carry_pass(home.carry_pass)
+    if kept is not None and not renewed:
+        return kept
+    try:
+        return files.new_carry_pass(home.carry_pass)
+    except StoreError as error:  # a full disk, say: no reason to keep the vault closed
+        log.warning("carry-pass.kept", reason=error.code)
+        return kept or b""

@@ -13,7 +13,7 @@ import trio
 from p2pnode.config import transport_settings
 from p2pnode.errors import ChannelClosed, TransportUnavailable
 from p2pnode.ids import Lane
-from p2pnode.spi.transport import Address, Channel, Check, Courier, Host, Transport
+from p2pnode.spi.transport import Address, Channel, Check, Courier, Host, Settings, Transport
 
 GROUP = "p2pnode.transports"
 
@@ -34,7 +34,11 @@ def load(config: Path, enabled: Mapping[str, dict[str, Any]]) -> list[Transport 
         if isinstance(kind, str):
             loaded.append(Missing(name, kind))
         else:
-            loaded.append(kind(transport_settings(config, name, table, kind.settings_type)))
+            settings = transport_settings(config, name, table, kind.settings_type)
+            try:
+                loaded.append(kind(settings))
+            except Exception:
+                loaded.append(Missing(name, "cannot be begun"))
     return loaded
 
 
@@ -64,13 +68,16 @@ def _kind(name: str) -> type[Transport | Courier] | str:
         kind: object = found[name].load()
     except KeyError:
         return "not installed"
-    except Exception:
+    except (Exception, SystemExit):
         # A deleted folder leaves its entry point behind; a driver may not be installed; what
         # somebody else has written may fail in any way.
         return "cannot be loaded"
     if not (isinstance(kind, type) and issubclass(kind, Transport | Courier)):
         return "is no transport"
-    return "made for another version" if isabstract(kind) else kind
+    settings: object = kind.settings_type
+    if isabstract(kind) or not (isinstance(settings, type) and issubclass(settings, Settings)):
+        return "made for another version"
+    return kind if kind.name == name else "has another name than its plug-in"
 
 
 class Missing(Transport):

@@ -17,9 +17,9 @@ from p2pnode.backup.contents import (
     Settings,
     decoded_untrusted,
 )
-from p2pnode.config import Home
+from p2pnode.config import Home, text_of
 from p2pnode.engine.clock import wall_time
-from p2pnode.errors import ConfigError, InvalidInput, StoreCorrupt, StoreFull, WrongPassphrase
+from p2pnode.errors import InvalidInput, StoreCorrupt, StoreFull, WrongPassphrase
 from p2pnode.protocol import limits, wire
 from p2pnode.store import keys, sealed_file
 from p2pnode.store.keys import MODERATE, Cost
@@ -50,12 +50,12 @@ def create(
 ) -> Made:
     """Write a backup of a home, with the daemon running or not. key: the vault's, 32 bytes.
 
-    Raises InvalidInput (something is at path), StoreError and its kinds, Denied.
+    Raises InvalidInput (something is at path), StoreError and its kinds, Denied, ConfigError.
     """
     with closing(Vault.open(home.vault, key, read_only=True)) as vault:
         newest = vault.resets.newest()
         count = [0, 0]
-        settings = _settings(home)
+        settings = text_of(home.config)
         pieces = map(_readable, _counted(records(vault, settings, history), count))
         size = sealed_file.write(path, phrase, pieces, cost=cost)
     return Made(count[0], count[1], size, newest)
@@ -73,13 +73,6 @@ def _readable(record: Record) -> bytes:
             "no backup was made: it could not be restored", why=f"{kind}: {error.why}"
         ) from None
     return raw
-
-
-def _settings(home: Home) -> str:
-    try:
-        return home.config.read_text("utf-8") if home.config.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{home.config} cannot be read", why=str(error)) from None
 
 
 async def serve(home: Home, request: schema.CreateBackup, ask: Ask) -> schema.BackupMade:

@@ -1,12 +1,12 @@
 """`map`: whom this node met, over what and when, as this node alone saw it."""
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from p2pnode import disk
 from p2pnode.cli.terminal import Terminal, ago, clean
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import Denied
@@ -37,9 +37,7 @@ def command(terminal: Terminal, drawing: Path | None) -> None:
         from p2pnode.cli.drawing import svg
 
         try:
-            handle = os.open(drawing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(handle, "w", encoding="utf-8") as file:  # it names contacts
-                file.write(svg(found, now))
+            disk.write(drawing, svg(found, now).encode())  # for its owner: it names contacts
         except OSError as error:
             raise Denied(f"{drawing} cannot be written", why=error.strerror or "") from None
     if terminal.json:

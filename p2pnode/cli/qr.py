@@ -1,7 +1,9 @@
 """Pairing codes as QR: drawn in a terminal or a file, read from a picture."""
 
+import io
 from pathlib import Path
 
+from p2pnode import disk
 from p2pnode.errors import InvalidInput
 
 BORDER = 2
@@ -29,8 +31,10 @@ def drawn(text: str, *, colour: bool) -> list[str]:
 
 def written(text: str, path: Path) -> None:
     """Write a QR code to a .png or .svg file. Raises InvalidInput."""
+    drawing = io.BytesIO()
     try:
-        _code(text).save(str(path), kind=path.suffix[1:].lower(), scale=8, border=4)
+        _code(text).save(drawing, kind=path.suffix[1:].lower(), scale=8, border=4)
+        disk.write(path, drawing.getvalue(), private=False)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written", why=error.strerror or "", hint="Choose another file"

@@ -16,7 +16,7 @@ from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.peers import OpenPairing, Peers
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
-from p2pnode.logs import EventLog, Private
+from p2pnode.logs import EventLog, Private, traced
 from p2pnode.protocol.limits import MAX_ADDRESSES
 from p2pnode.spi.transport import Address, Channel, Transport
 
@@ -321,6 +321,13 @@ class Dialer:
                 transport=place.transport.name,
                 seen=place.seen,
                 address=Private(place.address.hex()),
+            )
+            return None
+        except Exception as error:
+            # A transport is somebody's plug-in: its defect must not end the node.
+            self._peers.counts.dials[place.transport.name, "failed"] += 1
+            log.fault(
+                "failed", transport=place.transport.name, at=traced(error), text=Private(error)
             )
             return None
         self._peers.counts.dials[place.transport.name, "answered"] += 1

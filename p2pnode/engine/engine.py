@@ -59,6 +59,9 @@ MAX_LINKS = 64
 MAX_HANDSHAKES = 16
 """Of them those that are not established yet: strangers cannot take all the places."""
 
+AGAIN = 30.0
+"""Seconds until something is tried again that a store could not do."""
+
 BYE_ANEW = 2
 """Why a link ends: from now on its two ends recognise each other otherwise."""
 
@@ -272,6 +275,14 @@ class Engine:
         if device is not None:
             self._dialer.met(device)
 
+    async def _learn_anew(self) -> None:
+        while True:
+            try:
+                return await self.peers_changed()
+            except StoreError as error:  # of a full disk, say; without this some are strangers
+                self.listeners.warn(error)
+            await trio.sleep(AGAIN)
+
     async def _refresh(self) -> None:
         self.peers.learn(await self.owner.ask(asks.GetPeers()))
 
@@ -340,7 +351,7 @@ class Engine:
             else:
                 self._paired_mutually(one)
         if refresh and self._nursery is not None:
-            self._nursery.start_soon(self.peers_changed)
+            self._nursery.start_soon(self._learn_anew)
 
     def _want(self, number: int, ids: tuple[EnvelopeId, ...]) -> None:
         """Ask for envelopes, except those that another link is bringing."""

@@ -114,7 +114,7 @@ class Pairings:
         """
         self._refuse_too_many()
         lane = Lane(self._entropy.take(16)) if remote else None
-        place = await self._meeting.open_meeting(lane, patience) if lane is not None else b""
+        place = await self._place(lane, patience) if lane is not None else b""
         half = new_half(self._own, self._entropy)
         lifetime = limits.MUTUAL_LIFETIME if mutual else limits.CODE_LIFETIME
         expires = (self._clock.wall() + lifetime) // 60
@@ -122,10 +122,24 @@ class Pairings:
         desk = self._open("mutual" if mutual else "show", code, half, "", lifetime)
         desk.lane = lane
         if mutual:
-            await self._owner.ask(asks.ShowMutual(desk.id, code, half))
+            try:
+                await self._owner.ask(asks.ShowMutual(desk.id, code, half))
+            except BaseException:  # a full disk, or nobody waits for it any more
+                self._close(desk)
+                raise
         else:
             self._recognise(desk)
         return self._shown(desk)
+
+    async def _place(self, lane: Lane, patience: float) -> bytes:
+        """Return the place for a code; it is served no more where none comes of it."""
+        try:
+            place = await self._meeting.open_meeting(lane, patience)
+            self._refuse_too_many()  # others may have come meanwhile
+        except BaseException:
+            self._meeting.close_meeting(lane, 0.0)
+            raise
+        return place
 
     async def join(self, uri: str, petname: str) -> Pairing:
         """Use a code somebody else shows. Raises PairingFailed for a bad one."""

@@ -20,6 +20,10 @@ from p2pnode.protocol.link.messages import Addresses
 from p2pnode.spi.transport import Address
 from p2pnode.turns import asks, effects
 
+AGAIN = 30.0
+"""Seconds until something is tried again that a transport could not do."""
+
+LaneChange = Callable[[Lane], Awaitable[bool]]
 LaneEffect = effects.LaneOpened | effects.LaneClosed | effects.LaneRevoked
 
 
@@ -33,7 +37,7 @@ class Reach:
         self._transports = transports
         self._nursery: trio.Nursery | None = None
         self._changing = trio.Lock()
-        self._changes: dict[Lane, Callable[[Lane], Awaitable[None]]] = {}
+        self._changes: dict[Lane, LaneChange] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -50,13 +54,10 @@ class Reach:
     async def told_to(self, lane: bytes) -> Addresses:
         """Return where the holder of a lane may reach this node, for all transports."""
         entries = []
-        for one in self._transports.running:
-            if one.state != "up" or not lane:
-                continue
-            addresses = await one.transport.addresses(Lane(lane))
+        for name, addresses in await self._transports.addresses(Lane(lane)) if lane else ():
             kept = tuple(bytes(address) for address in addresses[: limits.MAX_ADDRESSES])
             if kept:
-                entries.append((one.transport.name, kept))
+                entries.append((name, kept))
         return Addresses(tuple(entries))
 
     def anew(self) -> None:
@@ -84,7 +85,7 @@ class Reach:
             return
         match effect:
             case effects.LaneOpened():
-                change = self._open
+                change: LaneChange = self._open
             case effects.LaneClosed():
                 change = self._transports.close
             case effects.LaneRevoked():
@@ -94,14 +95,18 @@ class Reach:
         self._nursery.start_soon(self._change, lane)
 
     async def _change(self, lane: Lane) -> None:
-        async with self._changing:
-            change = self._changes.pop(lane, None)
-            if change is not None:  # else another task has done it
-                await change(lane)
+        while True:
+            async with self._changing:
+                change = self._changes.pop(lane, None)
+                if change is None or await change(lane):  # the former: another task has done it
+                    return
+                self._changes.setdefault(lane, change)
+            await trio.sleep(AGAIN)
 
-    async def _open(self, lane: Lane) -> None:
-        await self._transports.open(lane)
+    async def _open(self, lane: Lane) -> bool:
+        done = await self._transports.open(lane)
         self.anew()
+        return done
 
     # Meetings (`pairings.Meeting`) -------------------------------------------------------------
 

@@ -106,9 +106,8 @@ class Rounds:
     async def _keep_up(self) -> None:
         while True:
             await trio.sleep(UPKEEP_EVERY * self._random.uniform(0.8, 1.2))
-            try:
-                await self.keep()
-                await self.collect()
-            except LocalError as error:
-                self._listeners.warn(error)
-            await self._pairings.expire()
+            for part in (self.keep, self.collect, self._pairings.expire):
+                try:
+                    await part()
+                except LocalError as error:
+                    self._listeners.warn(error)

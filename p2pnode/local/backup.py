@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from p2pnode import disk
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import InvalidInput, NoDaemon, StoreError, StoreFull
@@ -65,7 +66,7 @@ def create(
         passphrase = secrets.typed(terminal, twice=False)
     made = _made(terminal, path.absolute(), history, passphrase, key_file)
     if phrase_file is not None:
-        _keep(phrase_file, made.phrase)
+        _keep(phrase_file, made.phrase, path)
     if terminal.json:
         terminal.record(made)
     else:
@@ -122,18 +123,18 @@ def _without_daemon(
     return backup.shown(made, path, phrase)
 
 
-def _keep(path: Path, phrase: str) -> None:
+def _keep(place: Path, phrase: str, made: Path) -> None:
+    """Write the phrase of a backup; a backup whose phrase is lost goes. Raises StoreError."""
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{phrase}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        disk.write(place, f"{phrase}\n".encode(), replace=False)
     except OSError as error:
+        hint = "No backup was made."
+        try:
+            made.unlink()
+        except OSError:  # of the machine's node, say
+            hint = f"Delete {made}, which nobody can open, and make another."
         raise StoreError(
-            f"the phrase cannot be written to {path}",
-            why=error.strerror or "",
-            hint="Delete the backup, which nobody can open, and make another.",
+            f"the phrase cannot be written to {place}", why=error.strerror or "", hint=hint
         ) from None
 
 

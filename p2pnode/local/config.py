@@ -168,9 +168,10 @@ def _change(home: Home, keys: tuple[str, ...], value: str) -> Any:
 
     Raises ConfigError, Denied.
     """
+    from p2pnode.config import text_of
     from p2pnode.config_text import replace_file
 
-    text = home.config.read_bytes().decode() if home.config.exists() else ""
+    text = text_of(home.config)
     first: ConfigError | None = None
     for kept in _meanings(value):
         fresh = _with(home, text, keys, kept)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pnode import disk
 from p2pnode.cli.terminal import Terminal
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import Denied, InvalidInput, StoreError
@@ -137,10 +138,8 @@ def _program(scope: "Scope") -> list[str]:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.new")
-        draft.write_text(text)
-        draft.chmod(0o644)
-        draft.replace(path)
+        disk.write(path, text.encode())
+        path.chmod(0o644)
     except PermissionError:
         raise Denied(
             f"{path} cannot be written", hint="Again with sudo, or for yourself: --user"

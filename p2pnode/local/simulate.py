@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from p2pnode import disk
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import InvalidInput, LocalError
@@ -56,7 +57,7 @@ def command(
     found = report.simulate(chosen, terminal.talk, only)
     if plot is not None:
         try:
-            plot.write_text(svg(found))
+            disk.write(plot, svg(found).encode(), private=False)
         except OSError as error:
             raise InvalidInput("the picture cannot be written", why=str(error)) from None
     if terminal.json:

@@ -111,6 +111,8 @@ class Database:
         """
         if not path.exists():
             raise StoreError(f"there is no {schema.name}", why=str(path))
+        if not path.is_file():  # SQLite would wait for somebody to write into a named pipe
+            raise StoreError(f"{path} is no regular file", hint=f"The {schema.name} belongs there")
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
         return cls._connect(str(path), flags, schema, key, vfs=vfs)
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from nacl import utils
 
+from p2pnode import disk
 from p2pnode.errors import StoreError, StoreFull
 
 CARRY_PASS = 32
 """Bytes of a carry pass."""
+
+MAX_SHREDDED = 65_536
+"""Bytes overwritten at most: more than any secret's file has."""
 
 
 def sync_folder(path: Path) -> None:
@@ -50,7 +54,8 @@ def write_whole(path: Path, raw: bytes) -> None:
 
 def shred(handle: int) -> None:
     """Overwrite an open small file and sync it. On flash this proves nothing. Raises OSError."""
-    os.pwrite(handle, utils.random(max(1, os.fstat(handle).st_size)), 0)
+    size = min(max(1, os.fstat(handle).st_size), MAX_SHREDDED)
+    os.pwrite(handle, utils.random(size), 0)
     os.fsync(handle)
 
 
@@ -74,8 +79,7 @@ def write_instead(path: Path, raw: bytes) -> None:
 def carry_pass(path: Path) -> bytes | None:
     """Return the carry pass kept at path; None when there is none, or it is damaged."""
     try:
-        with path.open("rb") as file:
-            found = file.read(CARRY_PASS + 1)
+        found = disk.read(path, CARRY_PASS)
     except OSError:
         return None
     return found if len(found) == CARRY_PASS else None

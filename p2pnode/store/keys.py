@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from nacl import pwhash, utils
 
+from p2pnode import disk
 from p2pnode.errors import (
     InvalidInput,
     RemoteError,
@@ -207,8 +208,7 @@ def _wrapping_key(head: _Head, passphrase: bytes | None, key_file: Path | None) 
             ) from error
     assert key_file is not None
     try:
-        with key_file.open("rb") as file:
-            secret = file.read(MAX_KEY_FILE + 1)
+        secret = disk.read(key_file, MAX_KEY_FILE)
     except OSError as error:
         raise InvalidInput("the key file cannot be read", why=str(error)) from None
     if not MIN_KEY_FILE <= len(secret) <= MAX_KEY_FILE:
@@ -227,8 +227,7 @@ def _checksum(head: bytes, stored: bytes) -> bytes:
 def _read(path: Path) -> tuple[_Head, bytes, bytes]:
     """Return head, encoded head and stored key of a sound file."""
     try:
-        with path.open("rb") as source:
-            raw = source.read(MAX_FILE + 1)
+        raw = disk.read(path, MAX_FILE)
     except OSError as error:
         raise StoreError("the vault's key file cannot be read", why=str(error)) from None
     damaged = StoreCorrupt(

@@ -7,6 +7,7 @@ import trio
 
 from p2pnode import schema
 from p2pnode.errors import InvalidInput
+from p2pnode.protocol import limits
 from p2pnode.protocol.pairing.code import uri_untrusted
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.spi.transport import Address
@@ -132,3 +133,39 @@ async def test_without_such_a_transport_it_is_told_in_words(autojump_clock):
         assert await pair(a, b) == ["paired", "paired"]
     ana.close()
     bo.close()
+
+
+async def test_a_code_nobody_waits_for_any_more_and_one_too_many_serve_nothing(autojump_clock):
+    net = MemoryNet(together=False)
+    ana = Person(net, "ana")
+    served, refused = [], []
+    afar(ana, "bo", served, [])
+    honest_meet = ana.transport.meet
+
+    async def slow_meet(lane):
+        place = await honest_meet(lane)
+        await trio.sleep(5)
+        return place
+
+    ana.transport.meet = slow_meet
+    async with ana.on() as a:
+        await a.call(schema.GetReady(timeout=10))
+        with trio.move_on_after(2):  # Ctrl-C while it waits
+            await a.call(schema.ShowCode(remote=True, timeout=60))
+        assert served
+        await trio.sleep(1)
+        assert served == []
+
+        async def show() -> None:
+            try:
+                await a.call(schema.ShowCode(remote=True, timeout=60))
+            except InvalidInput as error:
+                refused.append(error.what)
+
+        async with trio.open_nursery() as nursery:  # more at once than may be open
+            for _ in range(limits.MAX_OPEN_PAIRINGS + 30):
+                nursery.start_soon(show)
+        await trio.sleep(1)
+        assert refused == ["too many pairings are open"] * 30
+        assert len(served) == limits.MAX_OPEN_PAIRINGS
+    ana.close()

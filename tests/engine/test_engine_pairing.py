@@ -6,11 +6,11 @@ import pytest
 import trio
 
 from p2pnode import schema
-from p2pnode.errors import LocalError, PairingFailed
+from p2pnode.errors import LocalError, PairingFailed, StoreFull
 from p2pnode.node import Node
 from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
-from p2pnode.turns import asks
+from p2pnode.turns import asks, commit
 from tests.people import Person, history, pair, reached, send, steps
 
 
@@ -212,3 +212,19 @@ async def test_too_many_codes_are_refused(two, autojump_clock):
             await a.call(schema.ShowCode())
         with pytest.raises(LocalError, match="too many"):
             await a.call(schema.ShowCode())
+
+
+async def test_a_code_the_store_refused_is_not_open(two, autojump_clock, monkeypatch):
+    """A full disk: eight such, and nobody could be paired with until the next start."""
+    _, ana, _ = two
+    async with ana.on() as a:
+        with monkeypatch.context() as patch:
+
+            def full(*_):
+                raise StoreFull("the disk is full")
+
+            patch.setitem(commit.TURNS, asks.ShowMutual, full)
+            for _ in range(limits.MAX_OPEN_PAIRINGS + 1):
+                with pytest.raises(StoreFull):
+                    await a.call(schema.ShowCode(mutual=True))
+        await a.call(schema.ShowCode(mutual=True))

@@ -15,6 +15,24 @@ class Older(Transport):
     name = "older"
 
 
+class One(MemoryTransport):
+    """A sound one."""
+
+    name = "one"
+
+    def __init__(self, settings: object) -> None:
+        self.settings = settings
+
+
+class Unsettled(One):
+    settings_type = dict  # type: ignore[assignment]
+
+
+class Falls(One):
+    def __init__(self, settings: object) -> None:
+        raise RuntimeError("not today")
+
+
 class Point:
     """An entry point whose plug-in is whatever `load` returns or raises."""
 
@@ -23,7 +41,7 @@ class Point:
         self._found = found
 
     def load(self) -> object:
-        if isinstance(self._found, Exception):
+        if isinstance(self._found, BaseException):
             raise self._found
         return self._found
 
@@ -38,7 +56,10 @@ class Point:
         ("a text", "is no transport"),
         (dict, "is no transport"),
         (Older, "made for another version"),
-        (MemoryTransport, ""),
+        (SystemExit(1), "cannot be loaded"),
+        (Unsettled, "made for another version"),
+        (MemoryTransport, "has another name than its plug-in"),
+        (One, ""),
     ],
 )
 def test_what_cannot_be_used_is_told_and_no_more(monkeypatch, found, reason):
@@ -46,7 +67,7 @@ def test_what_cannot_be_used_is_told_and_no_more(monkeypatch, found, reason):
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     kind = plugins._kind("one")
     if not reason:
-        assert kind is MemoryTransport
+        assert kind is One
         return
     assert kind == reason
     assert plugins.settings_of("one") is None
@@ -54,3 +75,9 @@ def test_what_cannot_be_used_is_told_and_no_more(monkeypatch, found, reason):
     [stand_in] = plugins.load(Path("config.toml"), {"one": {}})
     assert isinstance(stand_in, plugins.Missing)
     assert stand_in.name == "one"
+
+
+def test_one_that_cannot_be_begun_is_as_good_as_not_there(monkeypatch):
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [Point("one", Falls)])
+    [stand_in] = plugins.load(Path("config.toml"), {"one": {}})
+    assert isinstance(stand_in, plugins.Missing)
