@@ -130,6 +130,7 @@ async def _serve(
             del node
             give_back_memory()
             locked, renewed = not locked, locked
+            began = trio.current_time()
         nursery.cancel_scope.cancel()
     return service.over
 

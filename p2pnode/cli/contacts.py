@@ -98,10 +98,9 @@ def remove(terminal: Terminal, name: str, yes: bool) -> None:
 
     with terminal.client() as client:
         found = client.call(ContactRef(name))
-        if not yes and not terminal.json:
-            question = f"Forget {clean(found.name)}, with all messages? This cannot be undone."
-            if terminal.confirmed(question) is not True:
-                raise click.Abort
+        question = f"Forget {clean(found.name)}, with all messages? This cannot be undone."
+        if not yes and not terminal.sure(question):
+            raise click.Abort
         done = client.call(RemoveContact(name))
     terminal.show(done, f"{clean(found.name)} is forgotten")
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import click
+import msgspec
 
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
@@ -66,14 +67,16 @@ def create(
     made = _made(terminal, path.absolute(), history, passphrase, key_file)
     if phrase_file is not None:
         _keep(phrase_file, made.phrase)
+        made = msgspec.structs.replace(made, phrase="")  # it is nowhere else
     if terminal.json:
         terminal.record(made)
     else:
         words = made.phrase.split()
-        for at in range(0, len(words) if phrase_file is None else 0, ROW):
+        for at in range(0, len(words), ROW):
             terminal.line("  " + " ".join(f"{word:9}" for word in words[at : at + ROW]).rstrip())
     what = f"{made.messages} messages" if history else "no messages (they take --history)"
-    terminal.talk(f"{clean(made.place)}: {made.contacts} contacts, {what}, {made.bytes} bytes")
+    people = "contact" if made.contacts == 1 else "contacts"
+    terminal.talk(f"{clean(made.place)}: {made.contacts} {people}, {what}, {made.bytes} bytes")
     where = "is shown this once" if phrase_file is None else f"is in {phrase_file}"
     terminal.talk(f"The phrase {where}. Whoever has file and phrase can be you: keep them apart.")
     terminal.talk(
