@@ -32,6 +32,7 @@ class _Contacts(DefaultGroup):
 
 
 @click.group("contacts", cls=_Contacts)
+@flags
 def command() -> None:
     """List, rename, remove or block contacts. `p2pnode contacts` alone lists them."""
 
@@ -105,7 +106,7 @@ def remove(terminal: Terminal, name: str, yes: bool) -> None:
     terminal.show(done, f"{clean(found.name)} is forgotten")
 
 
-@command.command("rotate-address")
+@command.command("rotate-address", short_help="Give a contact other addresses, such as an onion.")
 @click.argument("name")
 @flags
 @click.pass_obj

@@ -54,6 +54,7 @@ class _Pair(DefaultGroup):
 
 
 @click.group("pair", cls=_Pair)
+@flags
 def command() -> None:
     """Become contacts. One side shows a code, the other joins it; both compare the words.
 
@@ -101,7 +102,7 @@ def show(
         _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)
 
 
-@command.command("join")
+@command.command("join", short_help="Join the code another node shows.")
 @click.argument("uri", required=False)
 @click.option("--image", type=click.Path(path_type=Path, exists=True), help="Read a QR code.")
 @_accept
@@ -121,7 +122,7 @@ def join(
         _follow(terminal, client, pairing.pairing, accept=accept, petname=petname, unheard=UNHEARD)
 
 
-@command.command("mutual")
+@command.command("mutual", short_help="Both show and scan a code: needs no network.")
 @click.argument("uri", required=False)
 @click.option("--image", type=click.Path(path_type=Path, exists=True), help="Read a QR code.")
 @click.option("--pairing", default="", metavar="ID", help="Complete a code shown earlier.")

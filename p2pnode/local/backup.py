@@ -23,11 +23,12 @@ ROW = 6
 
 
 @click.group("backup")
+@flags
 def command() -> None:
     """Write a backup, or make a home of one."""
 
 
-@command.command("create")
+@command.command("create", short_help="Write a backup, under a fresh phrase.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--history", is_flag=True, help="With all messages.")
 @click.option(
