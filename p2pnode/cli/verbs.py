@@ -79,6 +79,8 @@ class Verbs(click.Group):
 
             near = difflib.get_close_matches(args[0], self._verbs, n=1)
             hint = f"Did you mean: {near[0]}?" if near else "See: p2pnode --help"
+            if ctx.obj is not None and "--json" in args:  # which nobody reads any more
+                ctx.obj.json = True
             raise InvalidInput(f'no verb "{args[0]}"', hint=hint)
         return super().resolve_command(ctx, args)
 

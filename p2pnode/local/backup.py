@@ -89,9 +89,10 @@ def _made(
     terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
 ) -> BackupMade:
     from p2pnode.cli import secrets
+    from p2pnode.cli.export import written_there
 
     try:
-        with terminal.client(patience=LONG) as client:
+        with written_there(terminal.home), terminal.client(patience=LONG) as client:
             return client.call(
                 CreateBackup(
                     str(path),
@@ -110,6 +111,7 @@ def _without_daemon(
     from contextlib import closing, suppress
 
     from p2pnode import backup
+    from p2pnode.daemon import check_owner
     from p2pnode.engine.clock import wall_time
     from p2pnode.home import home_lock
     from p2pnode.store import keys, sealed_file
@@ -117,6 +119,7 @@ def _without_daemon(
     from p2pnode.turns import backups
 
     home = terminal.home
+    check_owner(home)
     key = keys.unlock(home.vault_key, passphrase=passphrase, key_file=key_file)
     phrase = sealed_file.new_phrase()
     with home_lock(home), closing(Vault.open(home.vault, key)) as vault:
