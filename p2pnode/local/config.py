@@ -181,7 +181,11 @@ def _change(home: Home, keys: tuple[str, ...], value: str) -> Any:
             first = first or error
             continue
         if fresh != text:
-            replace_file(home.config, fresh)
+            try:
+                replace_file(home.config, fresh)
+            except Denied as error:
+                hint = "Again with sudo" if home.shared else "Look at its owner and mode"
+                raise Denied(error.what, why=error.why, hint=hint) from None
         return kept
     assert first is not None  # every value has a meaning
     what = re.sub(r"^[^ ]+:\d+ ", "", first.what)  # a line of a file that is not written
