@@ -327,7 +327,34 @@ def _convert(
         raise ConfigError(
             f"{_place(name, text, keys)} {'.'.join(keys)} has a wrong value",
             why=what.replace("`", ""),
+            hint=_wanted(kind, keys[len(at) :]),
         ) from None
+
+
+def _wanted(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> str:
+    """Return what a setting takes, where that can be said in a line."""
+    found: Any = msgspec.inspect.type_info(kind)
+    for key in keys:
+        fields = found.fields if isinstance(found, msgspec.inspect.StructType) else ()
+        found = next((field.type for field in fields if field.encode_name == key), None)
+    kinds = found.types if isinstance(found, msgspec.inspect.UnionType) else (found,)
+    told = [word for one in kinds for word in _words(one)]
+    return f"It takes {', '.join(told[:-1])}{' or ' if told[1:] else ''}{told[-1]}" if told else ""
+
+
+def _words(kind: Any) -> list[str]:
+    match kind:
+        case msgspec.inspect.LiteralType(values=values):
+            return [f'"{value}"' if isinstance(value, str) else str(value) for value in values]
+        case msgspec.inspect.BoolType():
+            return ["true", "false"]
+        case (
+            msgspec.inspect.IntType(ge=least, le=most)
+            | msgspec.inspect.FloatType(ge=least, le=most)
+        ):
+            return [f"a number from {least} to {most}"] if None not in (least, most) else []
+        case _:
+            return []
 
 
 def _strange(

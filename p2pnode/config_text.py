@@ -10,6 +10,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,18 +177,25 @@ def _joined(text: str, lines: list[str]) -> str:
 
 def replace_file(path: Path, text: str) -> None:
     """Put a text in the place of a file, all of it or nothing, durably; a link to the file stays
-    one, and so does its mode. Raises Denied."""
+    one, and so do its mode and whose it is. A new one may be read by the group of its folder where
+    that may look into it, as a machine's node looks into /etc/p2pnode. Raises Denied."""
     target = Path(os.path.realpath(path))
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+        folder_is = target.parent.stat()
+        user, group, mode = -1, folder_is.st_gid, 0o600 | (folder_is.st_mode & 0o040)
+        if target.exists():
+            was = target.stat()
+            user, group, mode = was.st_uid, was.st_gid, was.st_mode & 0o777
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb") as file:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
+            with suppress(PermissionError):  # who is not root gives nothing away
+                os.chown(draft, user, group)
             os.chmod(draft, mode)
             os.replace(draft, target)
         finally:

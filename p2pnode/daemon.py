@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import pwd
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
@@ -141,6 +142,7 @@ async def _serve(
             del node, stood
             give_back_memory()
             locked, renewed = not locked, locked
+            began = trio.current_time()
         nursery.cancel_scope.cancel()
     return service.over
 
@@ -268,7 +270,7 @@ def check_owner(home: Home) -> None:
         raise Denied(
             f"{home.root} belongs to another user",
             why="its files would become this user's, and be lost to their owner",
-            hint="Run it as its owner: sudo -u OWNER p2pnode run, or start its service",
+            hint=f"As its owner: sudo -u {_named(found.st_uid)} p2pnode --home {home.root} …",
         )
     if found.st_mode & 0o022:
         raise Denied(
@@ -276,6 +278,13 @@ def check_owner(home: Home) -> None:
             why="they could put other files in the place of yours",
             hint=f"Close it: chmod 700 {home.root}",
         )
+
+
+def _named(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"'#{user}'"  # as sudo takes a number
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:

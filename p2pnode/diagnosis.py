@@ -68,7 +68,7 @@ def _key(place: Home) -> schema.Finding:
             "key",
             "warn",
             "the vault's key lies beside it, open to whoever reads this disk",
-            "make a new home with a passphrase, or encrypt the disk",
+            "p2pnode passphrase; or encrypt the disk",
         )
     return finding("home", "key", "pass", f"the vault's key is kept by a {kind}")
 
@@ -150,8 +150,13 @@ def lock(place: Home) -> schema.Finding:
     return finding("lock", "daemon", "pass", "none runs here")
 
 
+def unread(why: str, remedy: str) -> schema.Finding:
+    """Tell that nobody could look into the vault. remedy: what would let somebody."""
+    return finding("store", "vault", "skip", why, f"to have it looked at: {remedy}")
+
+
 def carried(place: Home, policy: CarryPolicy) -> list[schema.Finding]:
-    """Read every page of the custody store of a home where no daemon runs."""
+    """Read every page of the custody store of a home where no daemon has the vault open."""
     try:
         custody = Custody.open(place.custody, read_only=True)
     except LocalError as error:
@@ -294,7 +299,11 @@ def switched_off(running: Collection[str]) -> list[schema.Finding]:
     """Tell what is installed and off, and how to turn it on. running: names of what is on."""
     return [
         finding(
-            name, "transport", "skip", "off", f"to turn it on: {name} = true under [transports]"
+            name,
+            "transport",
+            "skip",
+            "off",
+            f"to turn it on: p2pnode config set transports.{name} true",
         )
         for name in plugins.names()
         if name not in running

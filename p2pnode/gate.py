@@ -127,7 +127,7 @@ class Gate(Service):
             raise InvalidInput(
                 "this vault has no lock",
                 why="its key lies beside it in the clear",
-                hint="Make a home with a passphrase or a key file: p2pnode init",
+                hint="Give it a passphrase first: p2pnode passphrase",
             )
         async with self._turning:
             await self._standing()

@@ -73,11 +73,7 @@ class LockedNode(schema.Service):
                 found = overview.counted(self._stores, self.engine.clock.now().node)
                 return schema.Metrics(text=metrics.text(self.engine, found))
             case schema.Diagnose():
-                looked = await diagnosis.transports(self.engine.diagnosable())
-                findings = [*diagnosis.clock(), *looked]
-                if self._home is not None:
-                    findings += await trio.to_thread.run_sync(diagnosis.home, self._home)
-                return schema.Diagnosis(findings=findings)
+                return await self._diagnose()
             case schema.GetReady(timeout=timeout):
                 with trio.move_on_after(timeout):
                     await self.engine.transports.settled()
@@ -95,6 +91,19 @@ class LockedNode(schema.Service):
                 raise VaultLocked(
                     "the vault is locked; this node only carries", hint=f"Open it: {UNLOCK}"
                 )
+
+    async def _diagnose(self) -> schema.Diagnosis:
+        found = diagnosis.clock(self.engine.clock.wall())
+        if self._home is not None:
+            found += await trio.to_thread.run_sync(diagnosis.home, self._home)
+            found.append(diagnosis.unread("locked: this node only carries", UNLOCK))
+            found += await trio.to_thread.run_sync(
+                diagnosis.carried, self._home, self._stores.carry
+            )
+        on = self.engine.diagnosable()
+        found += diagnosis.switched_off([name for name, _ in on])
+        found += await diagnosis.transports(on)
+        return schema.Diagnosis(findings=found)
 
 
 def locked_stores(

@@ -201,7 +201,9 @@ class Node(schema.Service):
             case schema.GetHistory(contact=contact, limit=limit, before=before):
                 return await self._read(questions.history, contact, limit, before)
             case schema.Why(id=prefix):
-                return await self._read(questions.why, prefix, self._online(), self._clock.wall())
+                ways = overview.ways(self.engine)
+                now = self._clock.wall()
+                return await self._read(questions.why, prefix, self._online(), now, ways)
             case schema.GetStatus():
                 return await self._status()
             case schema.GetPeers():

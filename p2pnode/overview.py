@@ -17,6 +17,7 @@ from p2pnode.store.vault import Vault
 from p2pnode.turns import backups, carry
 from p2pnode.turns.send import doubtful
 from p2pnode.turns.stores import Stores
+from p2pnode.turns.why import UP
 
 log = EventLog("node")
 
@@ -136,6 +137,15 @@ def transports(engine: Engine) -> dict[str, schema.TransportStatus]:
         failure = engine.couriers.failures.get(name, "")
         found[name] = schema.TransportStatus(state="degraded" if failure else "up", detail=failure)
     return found
+
+
+def ways(engine: Engine) -> dict[str, str]:
+    """Return how each transport by which peers are met is: `up`, or its state and the reason."""
+    return {
+        one.transport.name: one.state
+        + (f" ({one.detail})" if one.detail and one.state != UP else "")
+        for one in engine.transports.running
+    }
 
 
 class Standing(NamedTuple):

@@ -1,5 +1,6 @@
 """What the local API asks of the stores: each question reads, on a connection of its own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from p2pnode import schema
@@ -60,10 +61,12 @@ def history(stores: Stores, name: str, limit: int, before: str) -> schema.Histor
     )
 
 
-def why(stores: Stores, prefix: str, online: frozenset[bytes], now: int) -> schema.Because:
-    """Return what happened to a message. Raises InvalidInput."""
+def why(
+    stores: Stores, prefix: str, online: frozenset[bytes], now: int, ways: Mapping[str, str]
+) -> schema.Because:
+    """Return what happened to a message. ways: state of each transport. Raises InvalidInput."""
     row = views.find_message(stores.vault, prefix)
-    return because(stores.vault, row, row.contact in online, now)
+    return because(stores.vault, row, row.contact in online, now, ways)
 
 
 def events(stores: Stores, request: schema.TakeEvents) -> list[schema.Event]:

@@ -381,7 +381,7 @@ class ScriptedNode(schema.Service):
     async def _answerpairing(self, ask: schema.AnswerPairing) -> schema.PairingStep:
         steps = self.steps[ask.pairing]
         if not ask.yes:
-            self.script = [*self.script[: len(steps)], "failed:words-differ"]
+            self.script = [*self.script[: len(steps)], "failed:refused"]
         return steps[-1]
 
     async def _cancelpairing(self, ask: schema.CancelPairing) -> schema.Done:

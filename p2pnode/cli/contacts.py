@@ -32,6 +32,7 @@ class _Contacts(DefaultGroup):
 
 
 @click.group("contacts", cls=_Contacts)
+@flags
 def command() -> None:
     """List, rename, remove or block contacts. `p2pnode contacts` alone lists them."""
 
@@ -98,15 +99,14 @@ def remove(terminal: Terminal, name: str, yes: bool) -> None:
 
     with terminal.client() as client:
         found = client.call(ContactRef(name))
-        if not yes and not terminal.json:
-            question = f"Forget {clean(found.name)}, with all messages? This cannot be undone."
-            if terminal.confirmed(question) is not True:
-                raise click.Abort
+        question = f"Forget {clean(found.name)}, with all messages? This cannot be undone."
+        if not yes and not terminal.sure(question):
+            raise click.Abort
         done = client.call(RemoveContact(name))
     terminal.show(done, f"{clean(found.name)} is forgotten")
 
 
-@command.command("rotate-address")
+@command.command("rotate-address", short_help="Give a contact other addresses, such as an onion.")
 @click.argument("name")
 @flags
 @click.pass_obj

@@ -13,6 +13,7 @@ LONG = 3_600.0
 
 
 @click.group("courier")
+@flags
 def command() -> None:
     """Carry envelopes as files: on a USB stick, or in any folder."""
 

@@ -1,5 +1,7 @@
 """`export`: everything this node keeps, in one archive to read and to take along."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -7,9 +9,25 @@ import click
 from p2pnode.cli.progress import progress
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
+from p2pnode.config import Home
+from p2pnode.errors import Denied, StoreError
 
 LONG = 3_600.0
 """Seconds a slow disk may take."""
+
+
+@contextmanager
+def written_there(home: Home) -> Iterator[None]:
+    """Add to an error of a daemon that could not write where it was told, what it can write."""
+    try:
+        yield
+    except (Denied, StoreError) as error:
+        if not home.shared or error.hint:
+            raise
+        hint = (
+            "The machine's node writes it: name a folder of the user p2pnode below /mnt or /media"
+        )
+        raise type(error)(error.what, why=error.why, hint=hint) from None
 
 
 @click.command("export")
@@ -25,7 +43,11 @@ def command(terminal: Terminal, path: Path, replace: bool) -> None:
     from p2pnode.schema import Export
 
     whole = path.expanduser().absolute()
-    with progress(terminal, "export", "rows"), terminal.client(patience=LONG) as client:
+    with (
+        progress(terminal, "export", "rows"),
+        written_there(terminal.home),
+        terminal.client(patience=LONG) as client,
+    ):
         done = client.call(Export(str(whole), replace))
     counted = " and ".join(
         f"{count} {what}" + ("" if count == 1 else "s")

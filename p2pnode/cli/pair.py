@@ -27,6 +27,12 @@ COMES_UP = 60.0
 
 AGAIN = "Begin anew: p2pnode pair show"
 
+UNHEARD = (
+    "Nobody heard so far; still looking. p2pnode status tells how this node's transports are. Guest"
+    " networks often keep devices apart: use another one, a hotspot, or p2pnode pair mutual."
+)
+"""What is said once to who joins a code when a wait for the first step was in vain."""
+
 REASONS = {
     "refused": ("the words do not match; this code is now void", AGAIN),
     "refused-by-peer": ("the other side said no, or its words differ; this code is void", AGAIN),
@@ -48,6 +54,7 @@ class _Pair(DefaultGroup):
 
 
 @click.group("pair", cls=_Pair)
+@flags
 def command() -> None:
     """Become contacts. One side shows a code, the other joins it; both compare the words.
 
@@ -95,7 +102,7 @@ def show(
         _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)
 
 
-@command.command("join")
+@command.command("join", short_help="Join the code another node shows.")
 @click.argument("uri", required=False)
 @click.option("--image", type=click.Path(path_type=Path, exists=True), help="Read a QR code.")
 @_accept
@@ -112,10 +119,10 @@ def join(
         pairing = client.call(JoinCode(code, petname))
         opened.append(pairing.pairing)
         terminal.talk("Looking for the other side. Keep both nodes running.")
-        _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)
+        _follow(terminal, client, pairing.pairing, accept=accept, petname=petname, unheard=UNHEARD)
 
 
-@command.command("mutual")
+@command.command("mutual", short_help="Both show and scan a code: needs no network.")
 @click.argument("uri", required=False)
 @click.option("--image", type=click.Path(path_type=Path, exists=True), help="Read a QR code.")
 @click.option("--pairing", default="", metavar="ID", help="Complete a code shown earlier.")
@@ -217,21 +224,34 @@ def _tell_code(terminal: Terminal, pairing: "Pairing", files: list[Path]) -> Non
 
 
 def _follow(
-    terminal: Terminal, client: "BlockingClient", pairing: str, *, accept: bool, petname: str
+    terminal: Terminal,
+    client: "BlockingClient",
+    pairing: str,
+    *,
+    accept: bool,
+    petname: str,
+    unheard: str = "",
 ) -> None:
-    """Go through the steps of a pairing to its end. Raises PairingFailed."""
+    """Go through the steps of a pairing to its end; unheard: said when the first keeps away.
+
+    Raises PairingFailed.
+    """
     from p2pnode.schema import AnswerPairing, NextStep
 
     seen = 0
+    said: bool | None = True
     while True:
         step = client.call(NextStep(pairing, seen, STEP))
         if step.step <= seen:
+            if unheard and not seen:
+                terminal.talk(unheard)
+                unheard = ""
             continue
         seen = step.step
         if step.event == "compare":
             _tell_words(terminal, step)
-            yes = accept or terminal.confirmed("The same on both?") is True
-            client.call(AnswerPairing(pairing, yes, petname))
+            said = accept or terminal.confirmed("The same on both?")
+            client.call(AnswerPairing(pairing, said is True, petname))
         elif step.event == "confirming":
             terminal.talk("Waiting for the other side's yes.")
         elif step.event == "keys-under-way":
@@ -247,7 +267,7 @@ def _follow(
             )
             return
         elif step.event == "failed":
-            raise _failure(terminal, step)
+            raise _failure(terminal, step, unsaid=said is None)
 
 
 def _tell_words(terminal: Terminal, step: "PairingStep") -> None:
@@ -258,9 +278,11 @@ def _tell_words(terminal: Terminal, step: "PairingStep") -> None:
     terminal.line("Compare:  " + "  ".join(a + b for a, b in zip(step.words, emoji, strict=True)))
 
 
-def _failure(terminal: Terminal, step: "PairingStep") -> PairingFailed:
+def _failure(terminal: Terminal, step: "PairingStep", *, unsaid: bool) -> PairingFailed:
     if terminal.json:
         terminal.record({"event": "failed", "reason": step.reason})
+    if unsaid and step.reason == "refused":
+        return PairingFailed("nobody said whether the words match; this code is void", hint=AGAIN)
     if step.reason in REASONS:
         what, hint = REASONS[step.reason]
         return PairingFailed(what, hint=hint)

@@ -37,12 +37,10 @@ def command(terminal: Terminal, name: str | None, days: str | None, yes: bool) -
             kept = _days(days)
             before = client.call(GetRules(name))
             shorter = before.default if kept is None else kept
-            if shorter and not yes and not terminal.json:
-                contact = clean(before.rules[0].contact)
-                if not terminal.confirmed(
-                    f"Messages with {contact} older than {shorter} days go now, for good. Go on?"
-                ):
-                    raise click.Abort
+            contact = clean(before.rules[0].contact)
+            question = f"Messages with {contact} older than {shorter} days go now, for good. Go on?"
+            if shorter and not yes and not terminal.sure(question):
+                raise click.Abort
             found = client.call(SetRetention(name, kept))
     terminal.show(found, "\n".join(_lines(found, everybody=name is None)))
 

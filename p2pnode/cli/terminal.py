@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Terminal", "ago", "clean", "clean_lines", "moment", "read_stdin"]
 
+ASKED = 3
+"""How often a question is asked before what was typed is taken for no answer."""
+
 
 class Terminal:
     """The flags every verb shares, and the way to say, ask and call."""
@@ -71,11 +74,28 @@ class Terminal:
         return answer.strip() if answer else None
 
     def confirmed(self, question: str) -> bool | None:
-        """Ask for y or n; None when the answer is neither."""
-        answer = (self.ask(f"{question} [y/n]") or "").casefold()
-        if answer in {"y", "yes"}:
-            return True
-        return False if answer in {"n", "no"} else None
+        """Ask for y or n, again for anything else; None when stdin ends or three were neither."""
+        for _ in range(ASKED):
+            answer = self.ask(f"{question} [y/n]")
+            if answer is None:
+                break
+            if answer.casefold() in {"y", "yes"}:
+                return True
+            if answer.casefold() in {"n", "no"}:
+                return False
+        return None
+
+    def sure(self, question: str) -> bool:
+        """Ask before what cannot be undone. Raises InvalidInput where nobody can answer."""
+        if self.json:
+            raise InvalidInput("nobody can be asked with --json", hint="Add --yes")
+        answer = self.confirmed(question)
+        if answer is None:
+            self.talk("")
+            raise InvalidInput("nobody said y or n; nothing was done", hint="Or add --yes")
+        if not answer:
+            self.talk("Nothing was done.")
+        return answer
 
     def failed(self, error: LocalError) -> None:
         """Say on stderr what went wrong, why, and what to do next."""

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from p2pnode.cli.terminal import Terminal
-from p2pnode.errors import LocalError
+from p2pnode.config import SYSTEM, Home
+from p2pnode.errors import InvalidInput, LocalError, NoDaemon
 
 VERBS = {
     "wait-ready": ("p2pnode.cli.wait_ready", "Wait until the daemon is up."),
@@ -37,6 +38,9 @@ VERBS = {
     "version": ("p2pnode.cli.version", "Print the version."),
 }
 """Verb → module that holds the command `command`, and its line in the help."""
+
+BEFORE = {"--home": 2, "--json": 1, "--no-color": 1, "--no-plain": 1, "--plain": 1, "--quiet": 1}
+"""Flag that may stand before a verb's own verb → words it takes."""
 
 INTERRUPTED = 130
 
@@ -74,8 +78,10 @@ class Verbs(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], self._verbs, n=1)
-            hint = f" Did you mean: {near[0]}?" if near else " See: p2pnode --help"
-            ctx.fail(f'no verb "{args[0]}".{hint}')
+            hint = f"Did you mean: {near[0]}?" if near else "See: p2pnode --help"
+            if ctx.obj is not None and "--json" in args:  # which nobody reads any more
+                ctx.obj.json = True
+            raise InvalidInput(f'no verb "{args[0]}"', hint=hint)
         return super().resolve_command(ctx, args)
 
 
@@ -86,7 +92,10 @@ class DefaultGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default verb where none stands."""
-        if not args or (args[0] not in self.commands and args[0] not in {"--help", "-h"}):
+        rest = args
+        while rest and rest[0] in BEFORE:
+            rest = rest[BEFORE[rest[0]] :]
+        if not rest or (rest[0] not in self.commands and rest[0] not in {"--help", "-h"}):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
@@ -127,6 +136,14 @@ def flags(command: F) -> F:
     return command
 
 
+def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from p2pnode.cli.version import tell
+
+        tell(ctx.obj)
+        ctx.exit()
+
+
 def group(more: dict[str, tuple[str, str]]) -> click.Group:
     """Return the command `p2pnode` with its verbs and `more` in front of them."""
 
@@ -149,10 +166,39 @@ def group(more: dict[str, tuple[str, str]]) -> click.Group:
                 type=click.FloatRange(0, 86_400),
                 metavar="S",
                 help="Seconds to wait for the daemon's answers (30).",
-            )
+            ),
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                expose_value=False,
+                callback=_version,
+                help="Print the version.",
+            ),
         ],
     )
     return flags(made)
+
+
+def misused(error: click.UsageError) -> InvalidInput:
+    """Return what is wrong with a command line as all other errors say it."""
+    see = f"See: {error.ctx.command_path if error.ctx else 'p2pnode'} --help"
+    if isinstance(error, click.NoSuchOption):
+        near = f"Did you mean: {error.possibilities[0]}?" if error.possibilities else see
+        return InvalidInput(f"there is no option {error.option_name}", hint=near)
+    what = error.format_message().rstrip(".")
+    if "unexpected extra argument" in what:
+        see = f"What has spaces goes in quotes. {see}"
+    return InvalidInput(what[:1].lower() + what[1:], hint=see)
+
+
+def unmade(home: Home, error: NoDaemon) -> NoDaemon:
+    """Return the error where there is no identity: whoever is new is not sent to `run` first."""
+    machine = "--system " if home == SYSTEM else ""
+    return NoDaemon(
+        error.what,
+        why=f"there is no identity in {home.root} yet",
+        hint=f"First: p2pnode init {machine}--name NAME, then: p2pnode run",
+    )
 
 
 def run(command: click.Group, arguments: Sequence[str] | None = None) -> int:
@@ -161,12 +207,17 @@ def run(command: click.Group, arguments: Sequence[str] | None = None) -> int:
     try:
         # click takes Ctrl-C for Abort and exits by itself unless it is told not to
         code = command.main(arguments, prog_name="p2pnode", standalone_mode=False, obj=terminal)
+    except NoDaemon as error:
+        terminal.failed(error if terminal.home.exists else unmade(terminal.home, error))
+        return error.exit_code
     except LocalError as error:
         terminal.failed(error)
         return error.exit_code
     except click.UsageError as error:
-        error.show()
-        return 2
+        # what is wrong may have kept the flag from being read
+        terminal.json = terminal.json or "--json" in (sys.argv if arguments is None else arguments)
+        terminal.failed(wrong := misused(error))
+        return wrong.exit_code
     except click.ClickException as error:
         error.show()
         return 1

@@ -11,6 +11,11 @@ from p2pnode.cli.verbs import flags
 @click.pass_obj
 def command(terminal: Terminal) -> None:
     """Print the version."""
+    tell(terminal)
+
+
+def tell(terminal: Terminal) -> None:
+    """Print it, as `p2pnode --version` does, too."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

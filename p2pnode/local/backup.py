@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import click
+import msgspec
 
 from p2pnode import disk
 from p2pnode.cli.terminal import Terminal, clean
@@ -23,11 +24,12 @@ ROW = 6
 
 
 @click.group("backup")
+@flags
 def command() -> None:
     """Write a backup, or make a home of one."""
 
 
-@command.command("create")
+@command.command("create", short_help="Write a backup, under a fresh phrase.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--history", is_flag=True, help="With all messages.")
 @click.option(
@@ -67,14 +69,16 @@ def create(
     made = _made(terminal, path.absolute(), history, passphrase, key_file)
     if phrase_file is not None:
         _keep(phrase_file, made.phrase, path)
+        made = msgspec.structs.replace(made, phrase="")  # it is nowhere else
     if terminal.json:
         terminal.record(made)
     else:
         words = made.phrase.split()
-        for at in range(0, len(words) if phrase_file is None else 0, ROW):
+        for at in range(0, len(words), ROW):
             terminal.line("  " + " ".join(f"{word:9}" for word in words[at : at + ROW]).rstrip())
     what = f"{made.messages} messages" if history else "no messages (they take --history)"
-    terminal.talk(f"{clean(made.place)}: {made.contacts} contacts, {what}, {made.bytes} bytes")
+    people = "contact" if made.contacts == 1 else "contacts"
+    terminal.talk(f"{clean(made.place)}: {made.contacts} {people}, {what}, {made.bytes} bytes")
     where = "is shown this once" if phrase_file is None else f"is in {phrase_file}"
     terminal.talk(f"The phrase {where}. Whoever has file and phrase can be you: keep them apart.")
     terminal.talk(
@@ -86,9 +90,10 @@ def _made(
     terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
 ) -> BackupMade:
     from p2pnode.cli import secrets
+    from p2pnode.cli.export import written_there
 
     try:
-        with terminal.client(patience=LONG) as client:
+        with written_there(terminal.home), terminal.client(patience=LONG) as client:
             return client.call(
                 CreateBackup(
                     str(path),
@@ -107,6 +112,7 @@ def _without_daemon(
     from contextlib import closing, suppress
 
     from p2pnode import backup
+    from p2pnode.daemon import check_owner
     from p2pnode.engine.clock import wall_time
     from p2pnode.home import home_lock
     from p2pnode.store import keys, sealed_file
@@ -114,6 +120,7 @@ def _without_daemon(
     from p2pnode.turns import backups
 
     home = terminal.home
+    check_owner(home)
     key = keys.unlock(home.vault_key, passphrase=passphrase, key_file=key_file)
     phrase = sealed_file.new_phrase()
     with home_lock(home), closing(Vault.open(home.vault, key)) as vault:

@@ -3,6 +3,7 @@
 import difflib
 import fcntl
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def command() -> None:
     """Look at the settings in config.toml, or change one."""
 
 
-@command.command("list")
+@command.command("list", short_help="Print every setting; a star marks those of config.toml.")
 @flags
 @click.pass_obj
 def list_(terminal: Terminal) -> None:
@@ -94,7 +95,7 @@ def set_(terminal: Terminal, key: str, value: str) -> None:
         terminal.talk(text)
 
 
-@command.command("check")
+@command.command("check", short_help="Say whether config.toml can be used.")
 @flags
 @click.pass_obj
 def check(terminal: Terminal) -> None:
@@ -181,10 +182,15 @@ def _change(home: Home, keys: tuple[str, ...], value: str) -> Any:
             first = first or error
             continue
         if fresh != text:
-            replace_file(home.config, fresh)
+            try:
+                replace_file(home.config, fresh)
+            except Denied as error:
+                hint = "Again with sudo" if home.shared else "Look at its owner and mode"
+                raise Denied(error.what, why=error.why, hint=hint) from None
         return kept
     assert first is not None  # every value has a meaning
-    raise first
+    what = re.sub(r"^[^ ]+:\d+ ", "", first.what)  # a line of a file that is not written
+    raise ConfigError(f"{what}; nothing was changed", why=first.why, hint=first.hint)
 
 
 def _meanings(value: str) -> Iterator[Any]:

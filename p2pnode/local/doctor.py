@@ -68,9 +68,7 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
                 "home", "identity", "fail", "there is none", "p2pnode init --name NAME"
             )
         )
-    found.append(
-        diagnosis.finding("store", "vault", "skip", "only the daemon can open it", "p2pnode run")
-    )
+    found.append(diagnosis.unread("only the daemon can open it", "p2pnode run"))
     loaded = plugins.load(home.config, config.enabled())
     found += diagnosis.switched_off(config.enabled())
     found += look(config.hooks)

@@ -97,6 +97,7 @@ def _one(terminal: Terminal, what: str, name: str, *, now: bool, yes: bool) -> N
 
 def _all(terminal: Terminal, home: Home, *, now: bool, settings: bool, yes: bool) -> None:
     from p2pnode import erasure
+    from p2pnode.daemon import check_owner
     from p2pnode.engine.clock import wall_time
     from p2pnode.home import home_lock
     from p2pnode.schema import GetIdentity
@@ -112,6 +113,8 @@ def _all(terminal: Terminal, home: Home, *, now: bool, settings: bool, yes: bool
             _confirm(terminal, "all", word, yes=yes)
             done = client.call(Erase("all", now=now, settings=settings))
     except NoDaemon:
+        if not now:  # its owner has to read the plan
+            check_owner(home)
         with home_lock(home):  # no daemon comes between
             _confirm(terminal, "all", "erase", yes=yes)
             at = erasure.kept_time(home, wall_time())

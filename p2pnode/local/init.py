@@ -6,6 +6,7 @@ import click
 
 from p2pnode.cli.terminal import Terminal, clean
 from p2pnode.cli.verbs import flags
+from p2pnode.config import Home
 from p2pnode.errors import InvalidInput
 
 
@@ -38,9 +39,7 @@ def command(
 
     if sum((passphrase_file is not None, key_file is not None, no_passphrase)) > 1:
         raise InvalidInput("choose one of --passphrase-file, --key-file and --no-passphrase")
-    home = SYSTEM if system else terminal.own_home
-    if system and terminal.own_home != SYSTEM and terminal.home_name:
-        raise InvalidInput("--system and --home name two places", hint="Choose one of them")
+    home = new_home(terminal, system=system)
     system = home == SYSTEM
     owner = service_user() if system else None
     finish(terminal, home)
@@ -71,15 +70,31 @@ def command(
             "! No passphrase: whoever reads this disk reads your messages and can pose as you."
         )
     terminal.talk("! No backup yet. Once you have contacts: p2pnode backup create FILE")
+    tell_next(terminal, passphrase_file or key_file, key=key_file is not None, system=system)
+    if system and not no_passphrase:
+        terminal.talk("Without that it carries for friends after a start, until: p2pnode unlock")
+
+
+def new_home(terminal: Terminal, *, system: bool) -> Home:
+    """Return where a home is to be made: the machine's with --system, else this person's.
+
+    Raises InvalidInput.
+    """
+    from p2pnode.config import SYSTEM
+
+    if system and terminal.own_home != SYSTEM and terminal.home_name:
+        raise InvalidInput("--system and --home name two places", hint="Choose one of them")
+    return SYSTEM if system else terminal.own_home
+
+
+def tell_next(terminal: Terminal, secret: Path | None, *, key: bool, system: bool) -> None:
+    """Say what to do with a new home. secret: the file that opens it; key: it is a key file."""
     if not system:
         terminal.talk("Next: p2pnode run     (always on: p2pnode service install)")
         return
     terminal.talk("Next: sudo p2pnode service install --system")
-    if passphrase_file is not None or key_file is not None:
-        given = "passphrase" if passphrase_file is not None else "key"
+    if secret is not None:
         terminal.talk(
-            f"To open the vault at each start: sudo install -Dm 600 {passphrase_file or key_file}"
-            f" /etc/credstore/p2pnode-{given}"
+            f"To open the vault at each start: sudo install -Dm 600 {clean(str(secret))}"
+            f" /etc/credstore/p2pnode-{'key' if key else 'passphrase'}"
         )
-    if not no_passphrase:
-        terminal.talk("Without that it carries for friends after a start, until: p2pnode unlock")

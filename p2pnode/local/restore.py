@@ -6,7 +6,7 @@ import click
 
 from p2pnode.cli.terminal import Terminal, ago, clean
 from p2pnode.cli.verbs import flags
-from p2pnode.config import Home, load
+from p2pnode.config import SYSTEM, Home, load
 from p2pnode.errors import ConfigError, InvalidInput
 
 MAX_PHRASE = 4_096
@@ -21,6 +21,7 @@ MAX_PHRASE = 4_096
 @click.option(
     "--no-passphrase", is_flag=True, help="Keep the key beside the vault, open to any reader."
 )
+@click.option("--system", is_flag=True, help="As the machine's node, of the user p2pnode (root).")
 @flags
 @click.pass_obj
 def command(
@@ -30,6 +31,7 @@ def command(
     passphrase_file: Path | None,
     key_file: Path | None,
     no_passphrase: bool,
+    system: bool,
 ) -> None:
     """Make a home out of a backup: the same identity on a new device.
 
@@ -42,8 +44,11 @@ def command(
     from p2pnode.cli import secrets
     from p2pnode.home import shown_identity
     from p2pnode.local.erase import finish
+    from p2pnode.local.init import new_home, tell_next
+    from p2pnode.service.machine import given_away, service_user
 
-    home = terminal.home
+    home = new_home(terminal, system=system)
+    owner = service_user() if home == SYSTEM else None
     finish(terminal, home)
     if home.exists:
         raise InvalidInput(
@@ -51,9 +56,15 @@ def command(
             why=str(home.root),
             hint="Name another place: --home DIR",
         )
+    if not path.exists():  # before anybody types eighteen words
+        raise InvalidInput(f"{path} is not there", hint="Name the file of the backup")
     phrase = _phrase(terminal, phrase_file)
     passphrase = secrets.for_new_vault(terminal, passphrase_file, key_file, no_passphrase)
-    made = backup.restore(home, path, phrase, passphrase=passphrase, key_file=key_file)
+
+    def make(place: Home) -> backup.Restored:
+        return backup.restore(place, path, phrase, passphrase=passphrase, key_file=key_file)
+
+    made = make(home) if owner is None else given_away(home, owner, make)
     if terminal.json:
         terminal.record(shown_identity(made.own))
     else:
@@ -65,7 +76,9 @@ def command(
         terminal.talk(f"Settings are as they were: {home.config}")
         _tell_hook(terminal, home)
     terminal.talk("Each contact is told that you begin anew, and answers when it is met.")
-    terminal.talk("Do not start the old device again. Next: p2pnode run")
+    terminal.talk("Do not start the old device again.")
+    secret = passphrase_file or key_file
+    tell_next(terminal, secret, key=key_file is not None, system=owner is not None)
 
 
 def _tell_hook(terminal: Terminal, home: Home) -> None:

@@ -30,6 +30,7 @@ PATIENCE = 60.0
 
 
 @click.group("service")
+@flags
 def command() -> None:
     """Let systemd run the node: from boot on, restarted when it fails."""
 

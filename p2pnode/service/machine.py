@@ -4,8 +4,10 @@ import os
 import pwd
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from p2pnode import schema
 from p2pnode.config import Home
@@ -14,6 +16,8 @@ from p2pnode.home import create_home
 from p2pnode.service.unit import USER
 from p2pnode.store import keys
 from p2pnode.store.files import sync_folder
+
+T = TypeVar("T")
 
 
 class Owner(NamedTuple):
@@ -45,10 +49,19 @@ def create_machine_home(
     key_file: Path | None = None,
     cost: keys.Cost = keys.MODERATE,
 ) -> schema.Identity:
+    """Make a home with a fresh identity that belongs to another user. See `given_away`."""
+
+    def make(growing: Home) -> schema.Identity:
+        return create_home(growing, name, passphrase=passphrase, key_file=key_file, cost=cost)
+
+    return given_away(home, owner, make)
+
+
+def given_away(home: Home, owner: Owner, make: Callable[[Home], T]) -> T:
     """Make a home that belongs to another user; all of it or nothing. Only root can.
 
     It grows beside its place, where its owner cannot interfere, and is then given away whole.
-    Raises InvalidInput, StoreError, Denied.
+    make: makes it in the place it is told. Raises InvalidInput, StoreError, Denied.
     """
     if os.geteuid() != 0:
         raise Denied(
@@ -63,7 +76,7 @@ def create_machine_home(
     home.root.parent.mkdir(parents=True, exist_ok=True)
     growing = Path(tempfile.mkdtemp(prefix=".p2pnode-", dir=home.root.parent))
     try:
-        made = create_home(Home(growing), name, passphrase=passphrase, key_file=key_file, cost=cost)
+        made = make(Home(growing, home.config_home))
         for path in (*growing.iterdir(), growing):
             os.chown(path, *owner, follow_symlinks=False)
         growing.rename(home.root)
@@ -73,12 +86,15 @@ def create_machine_home(
     finally:
         shutil.rmtree(growing, ignore_errors=True)
     if home.config_home is not None:
-        _settings(home.config_home, owner)
+        _settings(home.config_home, home.config, owner)
     return made
 
 
-def _settings(folder: Path, owner: Owner) -> None:
-    """Make the directory of the settings: root's to write, the node's and its group's to read."""
+def _settings(folder: Path, file: Path, owner: Owner) -> None:
+    """Make settings root's to write, the node's and its group's to read; there may be none."""
     folder.mkdir(mode=0o750, exist_ok=True)
     folder.chmod(0o750)
     os.chown(folder, 0, owner.group)
+    with suppress(FileNotFoundError):
+        os.chown(file, 0, owner.group)
+        file.chmod(0o640)

@@ -1,8 +1,10 @@
 """The events behind a message's state, in sentences for people."""
 
+from collections.abc import Mapping
+
 from p2pnode.protocol import limits
 from p2pnode.schema import Because, WhyEvent
-from p2pnode.store.records import MessageRow
+from p2pnode.store.records import ContactRow, MessageRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import views
 
@@ -23,8 +25,13 @@ _SENTENCES = {
 }
 
 
-def because(vault: Vault, row: MessageRow, online: bool, now: int) -> Because:
-    """Return what happened to a message and what that means. now: wall time, Unix seconds."""
+def because(
+    vault: Vault, row: MessageRow, online: bool, now: int, ways: Mapping[str, str]
+) -> Because:
+    """Return what happened to a message and what that means.
+
+    now: wall time, Unix seconds; ways: how this node's transports are, `up` or what is amiss.
+    """
     assert row.ref is not None  # it was read from the vault
     events = [
         WhyEvent(at=at, kind=kind, text=_SENTENCES[kind].format(detail=detail))
@@ -34,11 +41,11 @@ def because(vault: Vault, row: MessageRow, online: bool, now: int) -> Because:
         id=views.message(row, "").id,
         state=row.state,
         events=events,
-        summary=_summary(vault, row, online, now),
+        summary=_summary(vault, row, online, now, ways),
     )
 
 
-def _summary(vault: Vault, row: MessageRow, online: bool, now: int) -> str:
+def _summary(vault: Vault, row: MessageRow, online: bool, now: int, ways: Mapping[str, str]) -> str:
     contact = vault.contacts.get(row.contact)
     assert contact is not None  # messages go with their contact
     match row.state:
@@ -49,13 +56,16 @@ def _summary(vault: Vault, row: MessageRow, online: bool, now: int) -> str:
         case "expired":
             return f"{contact.name} did not get it. Send it again if it still matters."
         case "handed" if row.handed:
-            waits = _waiting(vault, row, contact.name, contact.state, online, now)
+            waits = _waiting(vault, row, contact, online, now, ways)
             return f"With {_carriers(vault, row)}, who meet others. {waits}"
         case "handed":
             return f"On {contact.name}'s node, not confirmed yet. Nothing for you to do."
         case _:
-            return _waiting(vault, row, contact.name, contact.state, online, now)
+            return _waiting(vault, row, contact, online, now, ways)
 
+
+UP = "up"
+"""How a transport is that works."""
 
 NAMED = 5
 """Carriers named at most."""
@@ -71,8 +81,16 @@ def _carriers(vault: Vault, row: MessageRow) -> str:
     return f"{count} ({', '.join(names[:NAMED])}{more})" if names else count
 
 
-def _waiting(vault: Vault, row: MessageRow, name: str, state: str, online: bool, now: int) -> str:
+def _waiting(
+    vault: Vault,
+    row: MessageRow,
+    contact: ContactRow,
+    online: bool,
+    now: int,
+    ways: Mapping[str, str],
+) -> str:
     days = limits.LIFETIMES[row.lifetime] // 86_400
+    name, state = contact.name, contact.state
     if state == "pending":
         return f"Waits until pairing with {name} is complete on both sides."
     if state == "suspect":
@@ -84,10 +102,15 @@ def _waiting(vault: Vault, row: MessageRow, name: str, state: str, online: bool,
     seen = [device.last_seen for device in vault.devices.of_contact(row.contact)]
     last = max((at for at in seen if at is not None), default=None)
     when = f"was last seen {ago(now - last)} ago" if last is not None else "was not seen yet"
-    return (
-        f"{name} {when}. It goes out as soon as a path opens; "
-        f"lifetime {days} days. Nothing for you to do."
+    amiss = ", ".join(f"{way} is {how}" for way, how in ways.items() if how != UP)
+    goes = f"It goes out as soon as a path opens; lifetime {days} days."
+    if UP in ways.values():
+        here = f" Here {amiss}." if amiss else ""
+        return f"{name} {when}.{here} {goes} Nothing for you to do."
+    here = (
+        f"no transport is up here ({amiss})" if amiss else "nothing by which nodes meet is on here"
     )
+    return f"{name} {when}, and {here}: p2pnode doctor. {goes}"
 
 
 def ago(seconds: int) -> str:

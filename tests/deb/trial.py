@@ -4,7 +4,8 @@
 
 Installs the package with apt, and lets the machine's own systemd run the unit, hardening and all:
 inert before `init`, unlock, pair, message, restart locked, carry, lock, credential, watchdog, tor,
-upgrade, remove, purge; then looks what is left. As root; some minutes. Prints a transcript.
+backup, restore, upgrade, remove, purge; then looks what is left. As root; some minutes. Prints a
+transcript.
 """
 
 import json
@@ -221,9 +222,9 @@ def life(shed: Shed, ana: Daemon, cy: Daemon, net: Network) -> None:
 
     say("a credential opens it at start; Tor runs as its child; Bluetooth asks D-Bus")
     shed.root_does("install", "-Dm", "600", "/root/secret", "/etc/credstore/p2pnode-passphrase")
-    shed.run("sh", "-c", "printf '[transports]\\ntor = true\\nble = true\\n'"
-             " > /etc/p2pnode/config.toml; chgrp p2pnode /etc/p2pnode/config.toml;"
-             " chmod 640 /etc/p2pnode/config.toml")  # fmt: skip
+    shed.pi("config", "set", "transports.tor", "true", code=9)
+    for name in ("tor", "ble"):
+        shed.root_does("p2pnode", "config", "set", f"transports.{name}", "true")
     shed.root_does("systemctl", "restart", "p2pnode")
     assert not shed.status()["locked"]
     until("tor", lambda: looked(shed)["tor", "process"] == "pass")
@@ -251,6 +252,34 @@ def life(shed: Shed, ana: Daemon, cy: Daemon, net: Network) -> None:
     show("root# journalctl -u p2pnode", "\n".join(journal.splitlines()[-8:]))
     for canary in (SECRET, TEXT, "ana", "10.77.0"):
         assert canary not in journal, canary
+
+
+def another_card(shed: Shed, ana: Daemon) -> None:
+    """Back up the machine's node, lose its disk, and restore it as the machine's node."""
+    say("a backup, another card, and the same node out of it")
+    place, secret = "/mnt/p2pnode", ("--passphrase-file", "/home/pi/secret")
+    told = shed.pi("backup", "create", "/home/pi/shed.p2pnode", *secret, code=9)
+    assert "/media" in told
+    shed.root_does("install", "-d", "-o", "p2pnode", "-g", "p2pnode", "-m", "750", place)
+    kept = (f"{place}/shed.p2pnode", "--phrase-file", "/home/pi/phrase")
+    shed.pi("backup", "create", *kept, "--history", *secret)
+    shed.root_does("systemctl", "stop", "p2pnode")
+    shed.run("mv", "/var/lib/p2pnode", "/root/old-card")
+    shed.run("rm", "/etc/p2pnode/config.toml")
+    words = ("--passphrase-file", "/root/secret")
+    shed.run("p2pnode", "--home", "/root/old-card", "backup", "create", "/root/b", *words, code=9)
+    shed.root_does("p2pnode", "restore", "--system", *kept, *words)
+    modes = shed.run("stat", "-c", "%a %U %G %n", "/var/lib/p2pnode", "/var/lib/p2pnode/vault.db",
+                     "/etc/p2pnode/config.toml")  # fmt: skip
+    show("root# stat", modes)
+    assert "700 p2pnode p2pnode /var/lib/p2pnode\n" in modes
+    assert "600 p2pnode p2pnode /var/lib/p2pnode/vault.db" in modes
+    assert "640 root p2pnode /etc/p2pnode/config.toml" in modes
+    shed.root_does("systemctl", "start", "p2pnode")
+    assert not shed.status()["locked"]
+    delivered(ana, [ana.lines("send", "shed", f"{TEXT} anew")[0]["id"]])
+    assert f"{TEXT} anew" in shed.pi("history", "ana")
+    shed.run("rm", "-r", place, "/root/old-card")
 
 
 def looked(shed: Shed, *, shown: bool = False) -> dict[tuple[str, str], str]:
@@ -321,6 +350,7 @@ def main() -> None:
                 daemons.pair(ana, cy)
                 try:
                     life(shed, ana, cy, net)
+                    another_card(shed, ana)
                     end(shed, package, place)
                 except BaseException:
                     log = shed.run("journalctl", "-u", "p2pnode", "--no-pager", "-n", "40")

@@ -160,6 +160,11 @@ def test_with_a_daemon_settings_are_looked_at_too(tmp_path):
         told = box.cli("doctor")
         assert "WARN settings  config.toml: not in force yet: transports.lan.enabled" in told
         assert "WARN home      vault.key: others may read or change it  fix: chmod 600" in told
+        assert "skip store     vault: locked: this node only carries" in told
+        assert "p2pnode unlock" in told
+        assert "OK   store     custody: every page is sound" in told
+        assert "OK   custody   carrying: 0 envelopes" in told
+        assert "to turn it on: p2pnode config set transports.tor true" in told
         box.home.config.write_text("[transport]\n")
         box.cli("unlock", *box.secret)
         assert "FAIL settings  config.toml: config.toml:1 transport unknown" in failing(box)

@@ -195,4 +195,10 @@ def test_a_home_of_somebody_else_or_open_to_others_is_not_run(tmp_path):
     assert "chmod 700" in box.cli("run", code=9)
     box.home.root.chmod(0o700)
     os.chown(box.home.root, 65_534, -1)
-    assert "belongs to another user" in box.cli("run", code=9)
+    told = box.cli("run", code=9)
+    assert "belongs to another user" in told
+    assert f"--home {box.home.root}" in told
+    # Nor is anything made there that its owner could not read.
+    assert "belongs to another" in box.cli("backup", "create", str(tmp_path / "b"), code=9)
+    assert "belongs to another" in box.cli("erase", "--all", "--yes", code=9)
+    assert not box.home.erasure.exists()

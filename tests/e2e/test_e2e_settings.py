@@ -77,7 +77,11 @@ def test_settings_without_a_daemon(tmp_path, capsys):
     assert "* carry.max_mb = 50\n" in ana.cli("config", "list")
     before = ana.home.config.read_text()
     assert "Did you mean: carry.max_mb?" in ana.cli("config", "set", "carry.max_mib", "1", code=2)
-    assert "wrong value" in ana.cli("config", "set", "carry.max_mb", "much", code=8)
+    told = ana.cli("config", "set", "carry.max_mb", "much", code=8)
+    assert "carry.max_mb has a wrong value; nothing was changed" in told
+    assert "It takes a number from 1 to 1000000" in told
+    told = ana.cli("config", "set", "notify.desktop", "maybe", code=8)
+    assert 'It takes "auto", true or false' in told
     assert "wrong value" in ana.cli("config", "set", "transports.lan.port", "80", code=8)
     assert ana.home.config.read_text() == before
     assert "understood" in ana.cli("config", "check")

@@ -100,6 +100,14 @@ async def test_each_verb_tells_people_and_programs(tmp_path):
         (("simulate", "nowhere"), 2, "village-bus"),
         (("simulate", "a" * 5_000), 2, "village-bus"),
         (("retention", "", "5"), 2, "the name is empty"),
+        (("retention", "bo", "5"), 2, "nobody said y or n; nothing was done. Or add --yes"),
+        (("retention", "bo", "5", "--json"), 2, "Add --yes"),
+        (("contacts", "remove", "bo"), 2, "nobody said y or n; nothing was done. Or add --yes"),
+        (("contacts", "remove", "bo", "--json"), 2, "Add --yes"),
+        (("verify", "bo"), 5, "nothing was recorded"),
+        (("send", "bo", "two", "words"), 2, "What has spaces goes in quotes"),
+        (("sned", "bo"), 2, "Did you mean: send?"),
+        (("status", "--jsn"), 2, "there is no option --jsn"),
         (("config", "set", "node.name", "\udcff"), 8, "not UTF-8"),
         (("send", "bo", "crash"), 1, "error inside the daemon"),
     ],
@@ -112,10 +120,109 @@ async def test_errors_have_codes_and_next_steps(tmp_path, words, code, told):
         assert "Traceback" not in out + talk
 
 
+@pytest.mark.parametrize("words", [("chat",), ("sned",), ("status", "--jsn"), ("send", "a", "-q")])
+async def test_a_command_line_that_makes_no_sense_is_an_error_like_all_others(tmp_path, words):
+    for line in (("--json", *words), (*words, "--json")):
+        code, out, talk = await verb(tmp_path, *line)
+        told = json.loads(talk)
+        assert (code, out, told["error"]) == (2, "", "invalid-input")
+        assert told["what"]
+        assert told["hint"]
+
+
 async def test_without_a_daemon(tmp_path):
     code, out, talk = await verb(tmp_path, "status", "--json")
     assert (code, out) == (3, "")
-    assert "p2pnode run" in talk
+    assert "First: p2pnode init --name NAME" in json.loads(talk)["hint"]
+    (tmp_path / "vault.key").touch()  # somebody's home
+    code, out, talk = await verb(tmp_path, "status", "--json")
+    assert (code, out) == (3, "")
+    assert json.loads(talk)["hint"] == "Start it: p2pnode run"
+
+
+async def test_flags_may_stand_before_a_verb_s_own_verb(tmp_path):
+    async with served(tmp_path):
+        words = ["--json", "--home", str(tmp_path)]
+        for line in (["contacts", *words], ["contacts", *words, "list"], ["--json", "contacts"]):
+            code, out, _ = await verb(tmp_path, *line)
+            assert code == 0, line
+            assert json.loads(out)["contacts"][0]["name"] == "bo"
+    code, out, _ = await verb(tmp_path, "--json", "--version")
+    assert (code, set(json.loads(out))) == (0, {"schema", "version"})
+
+
+async def test_no_is_no_and_what_is_neither_is_asked_again(tmp_path):
+    async with served(tmp_path) as api:
+        code, _, talk = await verb(tmp_path, "contacts", "remove", "bo", stdin=b"\nperhaps\nn\n")
+        assert (code, talk.count("[y/n]")) == (130, 3)
+        assert "Nothing was done." in talk
+        assert "bo" in api.node.contacts
+        code, _, talk = await verb(tmp_path, "contacts", "remove", "bo", stdin=b"no idea\ny\n")
+        assert (code, talk.count("[y/n]")) == (0, 2)
+        assert api.node.contacts == {}
+
+
+async def test_words_that_nobody_compared_are_not_said_to_differ(tmp_path):
+    async with served(tmp_path) as api:
+        api.node.script = ["compare", "failed:refused"]
+        code, _, talk = await verb(tmp_path, "pair", "join", "P2PNODE:AAAA")
+        assert code == 5
+        assert "nobody said whether the words match; this code is void" in talk
+        answers = [one for one in api.node.calls if isinstance(one, schema.AnswerPairing)]
+        assert [one.yes for one in answers] == [False]
+
+
+def test_who_joins_a_code_is_told_once_that_nobody_was_heard(capsys):
+    from p2pnode.cli import pair
+    from p2pnode.cli.terminal import Terminal
+
+    waits = schema.PairingStep("p", step=0, event="waiting")
+    told = [waits, waits, schema.PairingStep("p", step=1, event="failed", reason="expired")]
+
+    class Silent:
+        def call(self, request):
+            assert isinstance(request, schema.NextStep)
+            return told.pop(0)
+
+    with pytest.raises(errors.PairingFailed, match="nobody used the code"):
+        pair._follow(
+            Terminal(),
+            Silent(),  # type: ignore[arg-type]
+            "p",
+            accept=False,
+            petname="",
+            unheard=pair.UNHEARD,
+        )
+    assert capsys.readouterr().err == pair.UNHEARD + "\n"
+
+
+async def test_a_phrase_that_goes_into_a_file_goes_nowhere_else(tmp_path):
+    home, phrase = tmp_path / "home", tmp_path / "phrase"
+    home.mkdir()
+    keys.create(home / "vault.key", passphrase=None)
+    async with served(home):
+        for line in (("--json",), ()):
+            words = ("backup", "create", str(tmp_path / "b"), "--phrase-file", str(phrase), *line)
+            code, out, talk = await verb(home, *words)
+            assert code == 0
+            assert phrase.read_text() == "abacus zebra\n"
+            assert "abacus" not in out + talk
+            phrase.unlink()
+        code, out, _ = await verb(home, "backup", "create", str(tmp_path / "b"), "--json")
+        assert json.loads(out)["phrase"] == "abacus zebra"
+
+
+def test_a_machine_s_node_that_cannot_write_somewhere_says_what_it_can(tmp_path):
+    from p2pnode.cli.export import written_there
+    from p2pnode.config import Home
+
+    for shared, hint in ((None, ""), (tmp_path, "below")):
+        with (
+            pytest.raises(errors.Denied) as caught,
+            written_there(Home(tmp_path, shared_run=shared)),
+        ):
+            raise errors.Denied("a cannot be written", why="Permission denied")
+        assert (hint != "") == ("/media" in caught.value.hint)
 
 
 @pytest.mark.parametrize("script", ["failed:refused-by-peer", "failed:expired"])

@@ -142,3 +142,23 @@ def test_a_file_is_replaced_whole_and_keeps_mode_and_link(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Denied, match="cannot be written"):
         replace_file(tmp_path / "file" / "config.toml", "x")
+
+
+def test_a_machines_settings_stay_readable_for_its_node(tmp_path):
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    folder.chmod(0o750)
+    if os.geteuid() == 0:
+        os.chown(folder, 0, 54_322)
+    file = folder / "config.toml"
+    for mode in (0o640, 0o640, 0o604):  # made, kept as it was, kept as somebody has set it
+        if mode == 0o604:
+            file.chmod(mode)
+        replace_file(file, f"# {mode}\n")
+        found = file.stat()
+        assert stat.S_IMODE(found.st_mode) == mode
+        assert found.st_gid == folder.stat().st_gid
+    if os.geteuid() == 0:
+        os.chown(file, 54_321, 54_323)
+        replace_file(file, "# of another\n")
+        assert (file.stat().st_uid, file.stat().st_gid) == (54_321, 54_323)

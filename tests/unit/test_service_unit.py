@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from p2pnode import backup
 from p2pnode.config import SYSTEM, Home, find_home
 from p2pnode.errors import Denied, InvalidInput
+from p2pnode.home import create_home, shown_identity
 from p2pnode.service import unit
-from p2pnode.service.machine import Owner, create_machine_home
-from p2pnode.store import keys
+from p2pnode.service.machine import Owner, create_machine_home, given_away
+from p2pnode.store import keys, sealed_file
 
 WORST = 2.0
 """Exposure that `systemd-analyze security` may find; 1.4 was measured with systemd 252."""
@@ -171,6 +173,30 @@ def test_the_machines_home_is_given_to_its_user_whole(tmp_path):
     assert home.config_home.stat().st_mode & 0o777 == 0o750
     with pytest.raises(InvalidInput, match="identity already"):
         create_machine_home(home, "shed", owner, passphrase=b"x", cost=CHEAP)
+
+
+def test_the_machines_home_comes_out_of_a_backup_with_its_settings(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    old, phrase = Home(tmp_path / "old"), sealed_file.new_phrase()
+    made = create_home(old, "shed", passphrase=None)
+    old.config.write_text("[carry]\nmax_mb = 20\n")
+    key = keys.unlock(old.vault_key, passphrase=None)
+    backup.create(old, key, tmp_path / "b", phrase, history=False, cost=CHEAP)
+    home = Home(tmp_path / "lib/p2pnode", tmp_path / "etc", tmp_path / "run")
+    owner = Owner(54_321, 54_322)
+
+    def make(place: Home) -> backup.Restored:
+        return backup.restore(place, tmp_path / "b", phrase, passphrase=b"x", cost=CHEAP)
+
+    found = given_away(home, owner, make)
+    assert (found.own.name, found.settings) == ("shed", True)
+    assert shown_identity(found.own).account == made.account
+    for path in (home.root, *home.root.iterdir()):
+        assert (path.stat().st_uid, path.stat().st_gid) == owner
+    assert home.config.read_text() == old.config.read_text()
+    assert (home.config.stat().st_uid, home.config.stat().st_gid) == (0, owner.group)
+    assert home.config.stat().st_mode & 0o777 == 0o640
 
 
 def test_clients_find_the_machines_node_only_without_one_of_their_own(tmp_path, monkeypatch):
