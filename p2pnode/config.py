@@ -177,6 +177,13 @@ class Retention(msgspec.Struct, frozen=True):
     days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
 
 
+class Store(msgspec.Struct, frozen=True):
+    """[store]: batch_writes says whether what is carried for others waits a moment to be written
+    together, which spares memory cards; auto: where the home lies on one."""
+
+    batch_writes: Literal["auto", "on", "off"] = "auto"
+
+
 class Log(msgspec.Struct, frozen=True):
     """[log]: what goes to stderr. No level names anybody. identifiers: for an hour after the start
     or a reload, say who the tags are, and the texts of errors."""
@@ -226,6 +233,7 @@ class Config(msgspec.Struct, frozen=True):
     carry: Carry = Carry()
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
+    store: Store = Store()
     log: Log = Log()
     hooks: Hooks = Hooks()
     notify: Notify = Notify()

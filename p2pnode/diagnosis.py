@@ -12,6 +12,7 @@ from typing import Literal
 import trio
 
 from p2pnode import plugins, schema
+from p2pnode.card import on_card
 from p2pnode.config import Home
 from p2pnode.engine.clock import wall_time
 from p2pnode.errors import LocalError
@@ -48,9 +49,20 @@ def finding(area: str, name: str, result: Result, detail: str, fix: str = "") ->
     return schema.Finding(area=area, name=name, result=result, detail=detail, fix=fix)
 
 
-def home(place: Home) -> list[schema.Finding]:
-    """Look at a home's directory, files, key and disk; needs no daemon."""
-    return [_directory(place.root), *_files(place), _disk(place.root), _key(place)]
+def home(place: Home, *, batching: bool) -> list[schema.Finding]:
+    """Look at a home's directory, files, key and disk; needs no daemon. batching: whether writes
+    are spared."""
+    card = _card(batching=batching) if on_card(place.root) else []
+    return [_directory(place.root), *_files(place), _disk(place.root), *card, _key(place)]
+
+
+def _card(*, batching: bool) -> list[schema.Finding]:
+    if batching:
+        told = "on a memory card: what is carried waits a moment, to be written together"
+        return [finding("home", "card", "pass", told)]
+    told = "on a memory card, and whatever is carried is written at once: cards wear out by that"
+    fix = "p2pnode config set store.batch_writes auto"
+    return [finding("home", "card", "warn", told, fix)]
 
 
 def _key(place: Home) -> schema.Finding:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
-from p2pnode import diagnosis, metrics, overview, plugins, schema
+from p2pnode import card, diagnosis, metrics, overview, plugins, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.engine import Engine
@@ -54,7 +54,8 @@ class LockedNode(schema.Service):
         """Work by other settings from now on; transports: names of those whose own changed."""
         await trio.lowlevel.checkpoint()
         self._stores = replace(self._stores, carry=_own_policy(policy(config)))
-        self.engine.change(self._stores)
+        batching = self._home and card.batches(config.store.batch_writes, self._home.root)
+        self.engine.change(self._stores, batching=bool(batching))
         enabled = config.enabled()
         for name in transports:
             fresh = None
@@ -95,7 +96,9 @@ class LockedNode(schema.Service):
     async def _diagnose(self) -> schema.Diagnosis:
         found = diagnosis.clock(self.engine.clock.wall())
         if self._home is not None:
-            found += await trio.to_thread.run_sync(diagnosis.home, self._home)
+            found += await trio.to_thread.run_sync(
+                partial(diagnosis.home, self._home, batching=self.engine.batching)
+            )
             found.append(diagnosis.unread("locked: this node only carries", UNLOCK))
             found += await trio.to_thread.run_sync(
                 diagnosis.carried, self._home, self._stores.carry
@@ -151,6 +154,7 @@ async def open_locked(home: Home, config: Config) -> AsyncIterator[LockedNode]:
             random=SystemRandom(),
             carry_pass=files.carry_pass(home.carry_pass) or entropy.take(files.CARRY_PASS),
             locked=True,
+            batching=card.batches(config.store.batch_writes, home.root),
             files=home.transports,
         )
         yield await stack.enter_async_context(LockedNode(stores, engine, home).running())

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from p2pnode import backup, diagnosis, metrics, overview, plugins, questions, rights, schema
+from p2pnode import backup, card, diagnosis, metrics, overview, plugins, questions, rights, schema
 from p2pnode.config import Config, Home
 from p2pnode.engine.clock import KEPT, Clock
 from p2pnode.engine.engine import Engine
@@ -69,6 +69,7 @@ async def open_node(
             transports,
             reader=readers[0],
             carry_pass=carry_pass(home, renewed=renewed),
+            batching=card.batches(config.store.batch_writes, home.root),
             home=home,
             exported=readers[1],
         )
@@ -113,6 +114,7 @@ class Node(schema.Service):
         entropy: "OsEntropy | Any" = None,
         random: Any = None,
         carry_pass: bytes = b"",
+        batching: bool = False,
         home: Home | None = None,
         exported: Stores | None = None,
     ) -> None:
@@ -135,6 +137,7 @@ class Node(schema.Service):
             random=random or SystemRandom(),
             inline=reader is None,
             carry_pass=carry_pass,
+            batching=batching,
             files=home.transports if home is not None else None,
         )
         self._ask = self.engine.owner.ask
@@ -162,7 +165,8 @@ class Node(schema.Service):
     async def change(self, config: Config, transports: Collection[str]) -> None:
         """Work by other settings from now on; transports: names of those whose own changed."""
         self._stores = settled(self._stores, config)
-        self.engine.change(self._stores)
+        batching = self._home and card.batches(config.store.batch_writes, self._home.root)
+        self.engine.change(self._stores, batching=bool(batching))
         if self._reader is not None:
             self._reader = settled(self._reader, config)
             if config.log.identifiers:
@@ -378,7 +382,9 @@ class Node(schema.Service):
     async def _diagnose(self) -> schema.Diagnosis:
         found = diagnosis.clock(self._clock.wall())
         if self._home is not None:
-            found += await trio.to_thread.run_sync(diagnosis.home, self._home)
+            found += await trio.to_thread.run_sync(
+                partial(diagnosis.home, self._home, batching=self.engine.batching)
+            )
         found += await self._read(diagnosis.stores, self._home.root if self._home else None)
         on = self.engine.diagnosable()
         found += diagnosis.switched_off([name for name, _ in on])

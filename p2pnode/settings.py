@@ -14,7 +14,7 @@ from p2pnode.logs import EventLog, Journal, Private
 
 log = EventLog("settings")
 
-LIVE = ("carry", "privacy", "retention", "log", "metrics", "node", "transports")
+LIVE = ("carry", "privacy", "retention", "store", "log", "metrics", "node", "transports")
 """Tables whose settings take effect at once; `[node]` is read by `init` alone."""
 
 RELOAD = "p2pnode config reload"

@@ -55,6 +55,7 @@ class Person:
         self.transport = net.transport(name)
         self.couriers: list[Courier] = []
         self.carry_pass = b""
+        self.batching = False
         self.node: Node | None = None
 
     @asynccontextmanager
@@ -68,6 +69,7 @@ class Person:
             entropy=self.entropy,
             random=self.random,
             carry_pass=self.carry_pass,
+            batching=self.batching,
         )
         async with self.node.running():
             yield self.node
@@ -88,6 +90,7 @@ class Person:
             inline=True,
             carry_pass=self.carry_pass,
             locked=True,
+            batching=self.batching,
         )
         async with LockedNode(stores, engine).running() as node:
             yield node

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
+from p2pnode.engine.batching import Batching
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import OpenPairing, Peers
@@ -53,6 +54,7 @@ class Context:
     workshop: Workshop
     checkpoints: Checkpoints
     partials: Partials
+    batching: Batching
     strangers: bytes
     everyone: bool
     carry_pass: bytes

@@ -9,6 +9,7 @@ from random import Random
 
 import trio
 
+from p2pnode.engine.batching import Batching
 from p2pnode.engine.clock import Clock
 from p2pnode.engine.context import Context
 from p2pnode.engine.couriers import Couriers
@@ -73,7 +74,8 @@ class Engine:
     """One running node. `run` serves until cancelled.
 
     carry_pass: 32 bytes told to contacts, or b"". locked: contacts are known by that pass alone;
-    the vault is an empty one, and only custody is real. files: where transports keep theirs.
+    the vault is an empty one, and only custody is real. batching: what is carried waits a moment,
+    to be written together. files: where transports keep theirs.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Engine:
         inline: bool = False,
         carry_pass: bytes = b"",
         locked: bool = False,
+        batching: bool = False,
         files: Path | None = None,
     ) -> None:
         self.clock = clock
@@ -103,6 +106,7 @@ class Engine:
             failed=self._failed,
             inline=inline,
         )
+        self._batching = Batching(self.owner, self._failed, on=batching)
         self._random = random
         self._dialer = Dialer(self.peers, random, self._new_link, self._run_link)
         duplex = [one for one in transports if isinstance(one, Transport)]
@@ -119,6 +123,7 @@ class Engine:
             self.listeners,
             self.pairings,
             Vitals(clock),
+            self._batching,
             random,
             examine_from=carry.examined(stores.vault),
         )
@@ -133,6 +138,7 @@ class Engine:
             Workshop(entropy, inline=inline),
             Checkpoints(),
             Partials(),
+            self._batching,
             strangers=carry.slot(stores.vault, carry.STRANGERS),
             everyone=stores.carry.who == "everyone",
             carry_pass=b"" if locked else carry_pass,
@@ -167,12 +173,14 @@ class Engine:
                 self._reach.told(device, lane, name, address)
             nursery.start_soon(self.couriers.run)
             nursery.start_soon(self.rounds.run)
+            nursery.start_soon(self._batching.run)
             task_status.started()
 
-    def change(self, stores: Stores) -> None:
+    def change(self, stores: Stores, *, batching: bool) -> None:
         """Work by other settings from now on: those that `stores` holds beside the stores. Links
         with strangers that stand already keep what they were begun with."""
         self.owner.change(stores)
+        self._batching.on = batching
         self._context = replace(self._context, everyone=stores.carry.who == "everyone")
 
     async def switch(
@@ -219,8 +227,14 @@ class Engine:
                 with trio.move_on_after(1) as last:
                     last.shield = True
                     with suppress(StoreFull):  # what was kept a minute ago has to do
+                        await self._batching.commit()
                         await self.rounds.keep()
                 nursery.cancel_scope.cancel()
+
+    @property
+    def batching(self) -> bool:
+        """Whether what is carried waits a moment, to be written together."""
+        return self._batching.on
 
     def nearby(self, transport: str) -> int:
         """Return how many nodes a transport sees."""
@@ -308,6 +322,8 @@ class Engine:
                     link = self.peers.links.get(number)
                     if link is not None and link.exchange is not None:
                         link.exchange.pump.give(effect.envelope, effect.age, effect.raw)
+                case effects.Later(ask=ask):
+                    self._batching.hold(ask)
                 case effects.Carried():
                     if effect.late:
                         self._context.checkpoints.unseen(effect.envelope)

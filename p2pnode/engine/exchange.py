@@ -8,6 +8,7 @@ with whom only resets, and what follows them, travel.
 from collections.abc import Iterable
 from random import Random
 
+from p2pnode.engine.batching import Batching
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.partials import Partials
 from p2pnode.engine.peers import Carrier, Device, Friend, Returning
@@ -53,6 +54,7 @@ class Exchange:
         *,
         transport: str,
         partials: Partials,
+        batching: Batching,
         metered: bool,
         slow: bool,
         strangers: bytes,
@@ -62,6 +64,8 @@ class Exchange:
         self.received = 0
         self._number = number
         self._owner = owner
+        self._batching = batching
+        self._may_wait = not isinstance(friend, Returning)
         self._transport = transport
         self._device: DeviceId | None = friend.id if isinstance(friend, Device) else None
         self._carrier: DeviceId | None = friend.id if isinstance(friend, Carrier) else None
@@ -129,7 +133,9 @@ class Exchange:
 
     async def _arrived(self, age: int, raw: bytes) -> None:
         self.received += 1
-        await self._owner.post(asks.Arrived(self._number, self._device, self._charged, age, raw))
+        later = self._may_wait and self._batching.room
+        ask = asks.Arrived(self._number, self._device, self._charged, age, raw, later)
+        await self._owner.post(ask)
 
     def _joined(self, piece: Piece) -> bytes:
         """Return the envelope a piece completes, b"" while there is more to come.

@@ -375,6 +375,7 @@ class LinkTask:
             context.checkpoints.of(known),
             transport=self.transport,
             partials=context.partials,
+            batching=context.batching,
             metered=self.metered or isinstance(friend, Returning),
             slow=self._slow,
             strangers=context.strangers,

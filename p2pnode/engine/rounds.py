@@ -6,6 +6,7 @@ from random import Random
 
 import trio
 
+from p2pnode.engine.batching import Batching
 from p2pnode.engine.listeners import Listeners
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import Pairings
@@ -17,6 +18,9 @@ from p2pnode.turns import asks
 
 UPKEEP_EVERY = 60.0
 """Seconds between upkeep turns, about."""
+
+SPARING_EVERY = 300.0
+"""The same where writes are spared: each turn keeps the clock, in both stores."""
 
 SPREAD_EVERY = 3.0
 """Seconds, about, between looks for own envelopes that carriers are to get now."""
@@ -36,6 +40,7 @@ class Rounds:
         listeners: Listeners,
         pairings: Pairings,
         vitals: Vitals,
+        batching: Batching,
         random: Random,
         *,
         examine_from: int | None,
@@ -45,6 +50,7 @@ class Rounds:
         self._listeners = listeners
         self._pairings = pairings
         self._vitals = vitals
+        self._batching = batching
         self._random = random
         self._examine_from = examine_from
         self._examined = False
@@ -104,9 +110,14 @@ class Rounds:
             await trio.sleep(SPREAD_EVERY * self._random.uniform(0.5, 1.5))
 
     async def _keep_up(self) -> None:
+        kept = trio.current_time()
         while True:
             await trio.sleep(UPKEEP_EVERY * self._random.uniform(0.8, 1.2))
-            for part in (self.keep, self.collect, self._pairings.expire):
+            parts = [self.collect, self._pairings.expire]
+            if not self._batching.on or trio.current_time() - kept >= SPARING_EVERY:
+                kept = trio.current_time()
+                parts.insert(0, self.keep)
+            for part in parts:
                 try:
                     await part()
                 except LocalError as error:

@@ -47,6 +47,7 @@ def command(context: click.Context) -> None:
 def _without_daemon(terminal: Terminal) -> Diagnosis:
     from p2pnode import diagnosis, plugins
     from p2pnode.automation.hooks import look
+    from p2pnode.card import batches
     from p2pnode.config import load
     from p2pnode.node import policy
 
@@ -59,7 +60,7 @@ def _without_daemon(terminal: Terminal) -> Diagnosis:
         return Diagnosis(findings=found)
     found.append(diagnosis.finding("settings", "config.toml", "pass", "understood"))
     if home.exists:
-        found += diagnosis.home(home)
+        found += diagnosis.home(home, batching=batches(config.store.batch_writes, home.root))
         found.append(diagnosis.lock(home))
         found += diagnosis.carried(home, policy(config))
     else:

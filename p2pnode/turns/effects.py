@@ -7,6 +7,7 @@ from p2pnode.ids import ContactId, DeviceId, EnvelopeId, PairingId
 from p2pnode.protocol.link.keys import LinkKey
 from p2pnode.protocol.link.messages import LinkMessage
 from p2pnode.schema import Event
+from p2pnode.turns.asks.envelopes import Arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Carried:
     envelope: EnvelopeId
     source: bytes
     late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An envelope may wait until others come: nothing was done with it."""
+
+    ask: Arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +194,7 @@ Effect = (
     | Give
     | Receipt
     | Carried
+    | Later
     | Charge
     | Happened
     | PeersChanged

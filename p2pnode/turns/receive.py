@@ -30,7 +30,7 @@ from p2pnode.store.records import ContactRow, MessageRow
 from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions, resets, twins
 from p2pnode.turns.asks import BY_COURIER, Arrived, Examine, LinkId, Offered
 from p2pnode.turns.contacts import activate
-from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Receipt, Tell
+from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Later, Receipt, Tell
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.mutual import arrived_for_pairing
 from p2pnode.turns.stores import Stores
@@ -46,7 +46,7 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
 
     Junk under a tag of ours uses nothing up and is treated like any foreign envelope, so that a
     peer cannot learn from our answer that the tag was ours. Answers what became of it: known,
-    opened, kept or refused. Raises RemoteError for a malformed envelope.
+    opened, kept or refused, or "later". Raises RemoteError for a malformed envelope.
     """
     outer = parse_untrusted(ask.raw)
     envelope = envelope_id(ask.raw)
@@ -57,6 +57,8 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     known = _known(stores, ask.device, envelope)
     if known is not None:
         return Decision("known", tuple(_tell(stores, ask.link, {known: [envelope]})))
+    if ask.later and not _handed_over(stores, ask, outer):
+        return Decision("later", (Later(ask),))
     if stores.vault.opened.refused(envelope):
         return Decision("known", tuple(_taken_and_dropped(stores, ask, outer, envelope, now)))
     effects: list[Effect] = []
@@ -74,6 +76,12 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
         effects.append(Charge(ask.link, error.reason))
     kept = _carried(stores, ask, outer, envelope, now)
     return Decision("kept" if len(kept) > 1 else "refused", (*effects, *kept))
+
+
+def _handed_over(stores: Stores, ask: Arrived, outer: Outer) -> bool:
+    """Tell whether an envelope is for us and comes from its author."""
+    hit = stores.vault.tags.find(outer.tag)
+    return hit is not None and stores.vault.sessions.device(hit[0]) == ask.device
 
 
 def _answered(

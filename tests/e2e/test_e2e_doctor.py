@@ -39,7 +39,11 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def looked(home: Home) -> dict[tuple[str, str], schema.Finding]:
-    found = [*diagnosis.home(home), diagnosis.lock(home), *diagnosis.carried(home, POLICY)]
+    found = [
+        *diagnosis.home(home, batching=False),
+        diagnosis.lock(home),
+        *diagnosis.carried(home, POLICY),
+    ]
     return {(one.area, one.name): one for one in found}
 
 

@@ -14,7 +14,8 @@ class Arrived:
     """An envelope came over a link.
 
     device: None where none has proved itself. contact: who is charged: a contact, FRIEND on links
-    of a locked node, None for strangers.
+    of a locked node, None for strangers. later: it may wait, unless its author hands it over for
+    us; then nothing is done, and the effect Later says so.
     """
 
     link: LinkId
@@ -22,6 +23,7 @@ class Arrived:
     contact: ContactId | None
     age: int
     raw: bytes
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
