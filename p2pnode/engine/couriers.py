@@ -10,7 +10,7 @@ import trio
 
 from p2pnode.engine.owner import Owner
 from p2pnode.errors import InvalidInput, LocalError, RemoteError
-from p2pnode.ids import ContactId, EnvelopeId
+from p2pnode.ids import ContactId
 from p2pnode.logs import EventLog, Private, traced
 from p2pnode.spi.transport import Courier, Deposit, Parcel
 from p2pnode.turns import asks
@@ -213,13 +213,9 @@ class Couriers:
     ) -> AsyncGenerator[Parcel, None]:
         while page := await self._owner.ask(asks.OwnParcels(contact, reached.own, PAGE)):
             reached.own = page[-1][0]
-            told: list[EnvelopeId] = []
-            for _, envelope, age, raw in page:
-                if raw:
-                    told.append(envelope)
-                    yield Parcel(raw, age)
-            if told:
-                await self._owner.ask(asks.Couriered(tuple(told)))
+            for _, _, age, raw in page:
+                yield Parcel(raw, age)
+            await self._owner.ask(asks.Couriered(tuple(envelope for _, envelope, _, _ in page)))
         if contact is not None:
             return
         while ids := await self._owner.ask(asks.CarriedIds(reached.carried, PAGE)):

@@ -158,12 +158,17 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
     settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")
     effects = list(resets.settle(stores, row, now, entropy)) if row.doubt == "clone" else []
     row = views.existing(vault, ask.contact)
-    state, doubt = ("active", "") if settled else (row.state, row.doubt)
-    vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person", doubt=doubt))
-    # What waited goes out on a fresh link.
-    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if settled]
+    if settled:
+        row = msgspec.structs.replace(row, state="active", doubt="")
+    row = msgspec.structs.replace(row, verified="person")
+    vault.contacts.update(row)
     changed = _changed(vault, row.id, now)
-    return Decision(effects=(*effects, *changed.effects, *cuts))
+    if not settled:
+        return Decision(effects=(*effects, *changed.effects))
+    effects += resets.ensure(stores, row, now, entropy)
+    # What waited goes out on a fresh link, and to carriers.
+    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id)]
+    return Decision(effects=(*effects, *changed.effects, *cuts, PeersChanged()))
 
 
 def _changed(

@@ -175,3 +175,24 @@ async def test_carriers_get_nothing_for_somebody_who_was_blocked_until_he_is_let
             await trio.sleep(3_600)
             assert [one.text for one in await history(c, "ana")] == ["before the block"]
             assert (await reached(a, waiting)).state == "delivered"
+
+
+async def test_carriers_get_nothing_for_a_contact_in_doubt_until_its_person_was_met(
+    three, autojump_clock
+):
+    net, ana, bo, cy = three
+    async with ana.on() as a, cy.on() as c:
+        async with bo.on() as b:
+            await acquainted(net, a, b, c)
+        waiting = await send(a, "cy", "before the doubt")  # nobody is here to carry it
+        await a.call(schema.VerifyContact("cy", matches=False))
+        async with bo.on() as b:
+            await reached(a, await send(a, "bo", "goes all the same"))
+            await trio.sleep(3_600)
+            why = await a.call(schema.Why(id=waiting))
+            assert (why.state, why.summary[:9]) == ("queued", "Held back")
+            assert await history(c, "ana") == []
+            await a.call(schema.VerifyContact("cy", matches=True))
+            await trio.sleep(3_600)
+            assert [one.text for one in await history(c, "ana")] == ["before the doubt"]
+            assert (await reached(a, waiting)).state == "delivered"
