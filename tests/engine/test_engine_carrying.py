@@ -1,23 +1,11 @@
 """Friends carry: envelopes reach people whose nodes never meet, and receipts come back."""
 
-import pytest
 import trio
 
 from p2pnode import schema
 from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
 from tests.people import Person, history, pair, reached, send
-
-
-@pytest.fixture
-def three():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo"), Person(net, "cy")
-    yield net, *people
-    for person in people:
-        assert not person.stores.vault.database.check()
-        assert not person.stores.custody.database.check()
-        person.close()
 
 
 async def acquainted(net: MemoryNet, a, b, c) -> None:

@@ -8,7 +8,6 @@ from p2pnode import backup, schema
 from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.protocol import envelope
 from p2pnode.protocol.session import reset
-from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.custody import Custody
 from p2pnode.store.records import Doubt
 from p2pnode.store.vault import Vault
@@ -17,15 +16,6 @@ from p2pnode.turns.commit import commit
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 from tests.people import Person, history, pair, reached, send, virtual_wall
-
-
-@pytest.fixture
-def two():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo")
-    yield net, *people
-    for person in people:
-        person.close()
 
 
 def saved(person: Person, *, history: bool = False) -> list[backup.Record]:
