@@ -12,6 +12,7 @@ from p2pnode.engine.dialer import Dialer
 from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.owner import Owner
 from p2pnode.engine.peers import Peers
+from p2pnode.engine.plugged import spared
 from p2pnode.engine.transports import Transports
 from p2pnode.errors import ChannelClosed, LocalError
 from p2pnode.ids import DeviceId, Lane
@@ -53,7 +54,7 @@ class Reach:
         for one in self._transports.running:
             if one.state != "up" or not lane:
                 continue
-            addresses = await one.transport.addresses(Lane(lane))
+            addresses = await spared(one.transport, one.transport.addresses(Lane(lane)), [])
             kept = tuple(bytes(address) for address in addresses[: limits.MAX_ADDRESSES])
             if kept:
                 entries.append((one.transport.name, kept))

@@ -9,6 +9,7 @@ import trio
 
 from p2pnode.engine.dialer import Dialer, doubled
 from p2pnode.engine.owner import Owner
+from p2pnode.engine.plugged import spared
 from p2pnode.errors import InvalidInput, TransportUnavailable
 from p2pnode.ids import Lane
 from p2pnode.logs import EventLog, Private, phrase, traced
@@ -187,7 +188,8 @@ class Transports:
         one = Running(transport)
         self.running.append(one)
         for lane, served in lanes.items():
-            await (transport.open if served else transport.close)(lane)
+            asked = transport.open if served else transport.close
+            await spared(transport, asked(lane), None)
         self._nursery.start_soon(self._serve, one)
 
     async def turn_off(self, name: str) -> None:
@@ -205,12 +207,12 @@ class Transports:
     async def open(self, lane: Lane) -> None:
         """Serve a lane everywhere."""
         for one in list(self.running):
-            await one.transport.open(lane)
+            await spared(one.transport, one.transport.open(lane), None)
 
     async def close(self, lane: Lane) -> None:
         """Serve a lane nowhere, until it is opened again."""
         for one in list(self.running):
-            await one.transport.close(lane)
+            await spared(one.transport, one.transport.close(lane), None)
 
     async def meet(self, lane: Lane, patience: float) -> bytes:
         """Serve a lane to whoever has a code; return its place for the code.
@@ -222,7 +224,9 @@ class Transports:
             next_up = self._next_up
             able = [one for one in self.running if one.transport.codes]
             for one in able:
-                place = await one.transport.meet(lane) if one.state == "up" else b""
+                if one.state != "up":
+                    continue
+                place = await spared(one.transport, one.transport.meet(lane), b"")
                 if place:
                     return place
             with trio.move_on_at(deadline if able else trio.current_time()) as waiting:
@@ -233,7 +237,7 @@ class Transports:
     async def revoke(self, lane: Lane) -> None:
         """Forget a lane everywhere."""
         for one in list(self.running):
-            await one.transport.revoke(lane)
+            await spared(one.transport, one.transport.revoke(lane), None)
 
     async def _serve(self, one: Running) -> None:
         try:
