@@ -8,8 +8,7 @@ from p2pnode.ids import ContactId, PairingId
 from p2pnode.protocol import identity
 from p2pnode.protocol.custody import CarryPolicy
 from p2pnode.protocol.identity import Own
-from p2pnode.protocol.pairing import machine
-from p2pnode.protocol.pairing.agreement import new_code, new_half
+from p2pnode.sim.pairing import agreed
 from p2pnode.store.custody import Custody
 from p2pnode.store.vault import Vault, initialise
 from p2pnode.turns import asks
@@ -122,20 +121,10 @@ def decrypted(store: Vault | Custody) -> bytes:
 
 def befriend(one: Correspondent, other: Correspondent) -> None:
     """Pair two by the real machines and turns; both people say yes."""
-    half = new_half(one.own, one.entropy)
-    code = new_code(half, one.entropy, expires=10)
-    shows = machine.LinkPairing.show(code, half, one.entropy)
-    joins = machine.LinkPairing.join(code, new_half(other.own, other.entropy), other.entropy)
-    waiting = [(shows, raw) for raw in _sent(joins.start())]
-    while waiting:
-        side, raw = waiting.pop(0)
-        far = joins if side is shows else shows
-        waiting += [(far, more) for more in _sent(side.receive_untrusted(raw))]
-    for who, peer, side in ((one, other, shows), (other, one, joins)):
-        kept = (found for found in side.answer(True) if isinstance(found, machine.Keep))
-        agreed = next(kept).agreed
+    found = agreed(one, other, expires=10)
+    for who, peer, kept in ((one, other, found[0]), (other, one, found[1])):
         pairing = PairingId(who.entropy.take(16))
-        who.contacts[peer.name], _ = who.do(asks.Keep(pairing, agreed, peer.name, True, "words"))
+        who.contacts[peer.name], _ = who.do(asks.Keep(pairing, kept, peer.name, True, "words"))
 
 
 def exchange(one: Correspondent, other: Correspondent) -> None:
@@ -143,7 +132,3 @@ def exchange(one: Correspondent, other: Correspondent) -> None:
     while (there := one.taken()) + (back := other.taken()):
         other.receive(there, one.name)
         one.receive(back, other.name)
-
-
-def _sent(found: list[machine.Effect]) -> list[bytes]:
-    return [effect.raw for effect in found if isinstance(effect, machine.SendPairing)]

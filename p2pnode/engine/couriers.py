@@ -128,20 +128,31 @@ class Couriers:
     ) -> Deposit:
         written, size, left = 0, 0, max_size or 1 << 62
         batch: list[Parcel] = []
+        own: list[EnvelopeId] = []
+
+        async def put() -> None:
+            nonlocal written, size
+            done = await courier.put(place, batch)
+            written, size = written + done.envelopes, size + done.size
+            for at in range(0, len(own), PAGE):
+                await self._owner.ask(asks.Couriered(tuple(own[at : at + PAGE])))
+
         async with aclosing(self._parcels(contact, reached)) as parcels:
-            async for parcel in parcels:
+            async for mine, parcel in parcels:
                 if len(parcel.envelope) > left:
                     break
                 left -= len(parcel.envelope)
                 batch.append(parcel)
+                if mine is not None:
+                    own.append(mine)
                 if len(batch) == MOST:
-                    done = await courier.put(place, batch)
+                    await put()
                     count(len(batch))
-                    written, size, batch = written + done.envelopes, size + done.size, []
-        if not batch:
-            return Deposit(written, size)
-        done = await courier.put(place, batch)
-        return Deposit(written + done.envelopes, size + done.size)
+                    batch.clear()
+                    own.clear()
+        if batch:
+            await put()
+        return Deposit(written, size)
 
     async def read(
         self, place: str, *, fresh: bool = False, courier: Courier | None = None
@@ -210,20 +221,16 @@ class Couriers:
 
     async def _parcels(
         self, contact: ContactId | None, reached: Reached
-    ) -> AsyncGenerator[Parcel, None]:
+    ) -> AsyncGenerator[tuple[EnvelopeId | None, Parcel], None]:
+        """Yield what goes to a place, own envelopes with their ids."""
         while page := await self._owner.ask(asks.OwnParcels(contact, reached.own, PAGE)):
             reached.own = page[-1][0]
-            told: list[EnvelopeId] = []
             for _, envelope, age, raw in page:
-                if raw:
-                    told.append(envelope)
-                    yield Parcel(raw, age)
-            if told:
-                await self._owner.ask(asks.Couriered(tuple(told)))
+                yield envelope, Parcel(raw, age)
         if contact is not None:
             return
         while ids := await self._owner.ask(asks.CarriedIds(reached.carried, PAGE)):
             reached.carried = ids[-1][0]
             wanted = tuple(envelope for _, envelope in ids)
             for _, age, raw in await self._owner.ask(asks.FetchCarried(wanted)):
-                yield Parcel(raw, age)
+                yield None, Parcel(raw, age)

@@ -14,9 +14,10 @@ import trio
 
 from p2pnode.engine.link_task import LinkTask
 from p2pnode.engine.peers import OpenPairing, Peers
+from p2pnode.engine.plugged import spared
 from p2pnode.errors import ChannelClosed
 from p2pnode.ids import DeviceId, Lane
-from p2pnode.logs import EventLog, Private, traced
+from p2pnode.logs import EventLog, Private
 from p2pnode.protocol.limits import MAX_ADDRESSES
 from p2pnode.spi.transport import Address, Channel, Transport
 
@@ -311,23 +312,15 @@ class Dialer:
         place.twice = False
 
     async def _open(self, place: Place) -> LinkTask | None:
-        try:
-            async with self._dials[place.transport.name]:
-                channel = await place.transport.dial(place.address, place.lane)
-        except ChannelClosed:
+        async with self._dials[place.transport.name]:
+            channel = await spared(place.transport, _dialled(place), None)
+        if channel is None:
             self._peers.counts.dials[place.transport.name, "failed"] += 1
             log.debug(
                 "unanswered",
                 transport=place.transport.name,
                 seen=place.seen,
                 address=Private(place.address.hex()),
-            )
-            return None
-        except Exception as error:
-            # A transport is somebody's plug-in: its defect must not end the node.
-            self._peers.counts.dials[place.transport.name, "failed"] += 1
-            log.fault(
-                "failed", transport=place.transport.name, at=traced(error), text=Private(error)
             )
             return None
         self._peers.counts.dials[place.transport.name, "answered"] += 1
@@ -337,6 +330,14 @@ class Dialer:
         """Sleep about that long; less when something changes here, or for this place."""
         with trio.move_on_after(seconds * self._random.uniform(0.75, 1.25)):
             await either(self._changed, place.fresh)
+
+
+async def _dialled(place: Place) -> Channel | None:
+    """Return a channel to a place; None when nobody answers there."""
+    try:
+        return await place.transport.dial(place.address, place.lane)
+    except ChannelClosed:
+        return None
 
 
 def _peer(link: LinkTask) -> DeviceId | None:

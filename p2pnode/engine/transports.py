@@ -9,7 +9,8 @@ import trio
 
 from p2pnode.engine.dialer import Dialer, doubled
 from p2pnode.engine.owner import Owner
-from p2pnode.errors import InvalidInput, LocalError, TransportUnavailable
+from p2pnode.engine.plugged import done, spared
+from p2pnode.errors import InvalidInput, TransportUnavailable
 from p2pnode.ids import Lane
 from p2pnode.logs import EventLog, Private, phrase, traced
 from p2pnode.spi.transport import MAX_ADDRESS, Address, Channel, Transport, TransportState
@@ -140,14 +141,6 @@ def _nowhere(able: list[Running]) -> InvalidInput:
     )
 
 
-def _told_of(transport: Transport, error: Exception) -> None:
-    """Log what a transport could not do: no room on the disk, or a defect of somebody's plug-in."""
-    if isinstance(error, LocalError):
-        log.warning("refused", transport=transport.name, reason=error.code)
-    else:
-        log.fault("failed", transport=transport.name, at=traced(error), text=Private(error))
-
-
 class Transports:
     """All transports of this node. files: the directory for theirs; None keeps none."""
 
@@ -195,7 +188,7 @@ class Transports:
         one = Running(transport)
         self.running.append(one)
         for lane, served in lanes.items():
-            await self._let(one, transport.open if served else transport.close, lane)
+            await done(transport, (transport.open if served else transport.close)(lane))
         self._nursery.start_soon(self._serve, one)
 
     async def turn_off(self, name: str) -> None:
@@ -212,11 +205,11 @@ class Transports:
 
     async def open(self, lane: Lane) -> bool:
         """Serve a lane everywhere; tell whether all could."""
-        return all([await self._let(one, one.transport.open, lane) for one in list(self.running)])
+        return await self._all(lambda one: one.open(lane))
 
     async def close(self, lane: Lane) -> bool:
         """Serve a lane nowhere, until it is opened again; tell whether all could."""
-        return all([await self._let(one, one.transport.close, lane) for one in list(self.running)])
+        return await self._all(lambda one: one.close(lane))
 
     async def meet(self, lane: Lane, patience: float) -> bytes:
         """Serve a lane to whoever has a code; return its place for the code.
@@ -228,7 +221,9 @@ class Transports:
             next_up = self._next_up
             able = [one for one in self.running if one.transport.codes]
             for one in able:
-                if one.state == "up" and (place := await self._met(one, lane)):
+                if one.state == "up" and (
+                    place := await spared(one.transport, one.transport.meet(lane), b"")
+                ):
                     return place
             with trio.move_on_at(deadline if able else trio.current_time()) as waiting:
                 await next_up.wait()
@@ -237,36 +232,22 @@ class Transports:
 
     async def revoke(self, lane: Lane) -> bool:
         """Forget a lane everywhere; tell whether all could."""
-        return all([await self._let(one, one.transport.revoke, lane) for one in list(self.running)])
+        return await self._all(lambda one: one.revoke(lane))
 
     async def addresses(self, lane: Lane) -> list[tuple[str, list[Address]]]:
         """Return where the holder of a lane may reach this node, by transports that are up."""
-        found = []
-        for one in list(self.running):
-            if one.state == "up":
-                try:
-                    found.append((one.transport.name, list(await one.transport.addresses(lane))))
-                except Exception as error:
-                    _told_of(one.transport, error)
-        return found
+        return [
+            (
+                one.transport.name,
+                list(await spared(one.transport, one.transport.addresses(lane), ())),
+            )
+            for one in list(self.running)
+            if one.state == "up"
+        ]
 
-    async def _let(
-        self, one: Running, change: Callable[[Lane], Awaitable[None]], lane: Lane
-    ) -> bool:
-        """Let a transport do something with a lane; tell whether it could."""
-        try:
-            await change(lane)
-        except Exception as error:
-            _told_of(one.transport, error)
-            return False
-        return True
-
-    async def _met(self, one: Running, lane: Lane) -> bytes:
-        try:
-            return await one.transport.meet(lane)
-        except Exception as error:
-            _told_of(one.transport, error)
-            return b""
+    async def _all(self, ask: Callable[[Transport], Awaitable[None]]) -> bool:
+        """Ask all for something; tell whether all did it."""
+        return all([await done(one.transport, ask(one.transport)) for one in list(self.running)])
 
     async def _serve(self, one: Running) -> None:
         try:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from p2pnode.repair import Found, Saved
 
 ANEW = """What still reads goes into a new vault, which begins anew with all contacts, as a restored
-one does: each is told. Messages that were to disappear go; what was not delivered yet is kept,
-but not sent any more. A backup may hold more: p2pnode --home DIR restore FILE."""
+one does: each is told. Messages that were to disappear go; what was not delivered yet is sent
+again. A backup may hold more: p2pnode --home DIR restore FILE."""
 
 UNREAD = {
     "contacts": "Not all contacts could be read: pair again with whom you miss.",

@@ -11,12 +11,11 @@ from random import Random
 from p2pnode.ids import PairingId
 from p2pnode.protocol.limits import BUCKETS
 from p2pnode.protocol.link.messages import EnvelopeOut
-from p2pnode.protocol.pairing import machine
-from p2pnode.protocol.pairing.agreement import Agreed, new_code, new_half
 from p2pnode.sim.ends import End
 from p2pnode.sim.mobility import Encounter
 from p2pnode.sim.node import EPOCH, UPKEEP_EVERY, SimNode
 from p2pnode.sim.oracle import Oracle
+from p2pnode.sim.pairing import agreed
 from p2pnode.sim.population import Message, Population
 from p2pnode.sim.scenario import Scenario
 from p2pnode.turns import asks
@@ -84,20 +83,11 @@ class World:
 
     def _befriend(self, one: SimNode, other: SimNode) -> None:
         """Pair two nodes by the real pairing machines and turns; both people say yes."""
-        half = new_half(one.own, one.entropy)
-        code = new_code(half, one.entropy, expires=CODE_MINUTES)
-        shows = machine.LinkPairing.show(code, half, one.entropy)
-        joins = machine.LinkPairing.join(code, new_half(other.own, other.entropy), other.entropy)
-        waiting = [(shows, raw) for raw in _sent(joins.start())]
-        while waiting:
-            side, raw = waiting.pop(0)
-            far = joins if side is shows else shows
-            waiting += [(far, more) for more in _sent(side.receive_untrusted(raw))]
-        for node, peer, side in ((one, other, shows), (other, one, joins)):
-            agreed = _agreed(side.answer(True))
+        found = agreed(one, other, CODE_MINUTES)
+        for node, peer, kept in ((one, other, found[0]), (other, one, found[1])):
             pairing = PairingId(node.entropy.take(16))
-            contact, _ = node.turn(asks.Keep(pairing, agreed, peer.name, True, "words"))
-            node.devices[peer.number] = (agreed.device, contact)
+            contact, _ = node.turn(asks.Keep(pairing, kept, peer.name, True, "words"))
+            node.devices[peer.number] = (kept.device, contact)
 
     def _misfortunes(self, node: SimNode) -> None:
         """Plan when a node is off, crashes, and gets another wall clock."""
@@ -160,11 +150,3 @@ class World:
             junk = self.random.randbytes(BUCKETS[0])
             end.send(EnvelopeOut(0, b"\x01" + junk[:16] + b"\x03" + junk[18:]))
         self.at(self.now + 3600 / self.scenario.faults.flood_per_hour, lambda: self._flood(number))
-
-
-def _sent(found: list[machine.Effect]) -> list[bytes]:
-    return [effect.raw for effect in found if isinstance(effect, machine.SendPairing)]
-
-
-def _agreed(found: list[machine.Effect]) -> Agreed:
-    return next(effect.agreed for effect in found if isinstance(effect, machine.Keep))

@@ -23,11 +23,14 @@ _OUTBOX = "envelope, message, pairing, device, raw, lifetime, age, born, accepte
 _OUTBOX += ", first, spread, token"
 
 
-_WANTED = (
-    " AND (device IS NULL OR device NOT IN (SELECT devices.id FROM devices JOIN contacts"
-    " ON contacts.id=devices.contact WHERE contacts.state='blocked'))"
+_GOES = (
+    " AND NOT EXISTS (SELECT 1 FROM devices JOIN contacts ON contacts.id=devices.contact"
+    " WHERE devices.id=outbox.device AND (contacts.state='blocked' OR contacts.state='suspect'"
+    " AND NOT EXISTS (SELECT 1 FROM resets WHERE resets.contact=contacts.id"
+    " AND resets.envelope=outbox.envelope)))"
 )
-"""Carriers get nothing new that is for somebody who is blocked; it waits until he is not."""
+"""What may leave, by whatever way. For a contact that is blocked everything waits until he is not.
+For one in doubt, since two of it may be about, all but our own reset: that can end the doubt."""
 
 
 def _outbox(row: Row) -> OutboxRow:
@@ -56,20 +59,28 @@ class Outbox(Table):
         return None if row is None else _outbox(row)
 
     def for_device(self, device: DeviceId, after: int, limit: int) -> list[tuple[int, EnvelopeId]]:
-        """Return the next (row number, id) for a device after row `after`, accepted or not."""
+        """Return the next (row number, id) that may go to a device after row `after`, accepted or
+        not."""
         rows = self._db.rows(
-            "SELECT ref, envelope FROM outbox WHERE device=? AND ref>? ORDER BY ref LIMIT ?",
+            f"SELECT ref, envelope FROM outbox WHERE device=? AND ref>?{_GOES}"
+            " ORDER BY ref LIMIT ?",
             (device, after, limit),
         )
         return [(ref, EnvelopeId(envelope)) for ref, envelope in rows]
 
+    def of_device(self, device: DeviceId) -> list[EnvelopeId]:
+        """Return all envelopes for a device, oldest first."""
+        rows = self._db.rows("SELECT envelope FROM outbox WHERE device=? ORDER BY ref", (device,))
+        return [EnvelopeId(envelope) for (envelope,) in rows]
+
     def page(
         self, after: int, limit: int, devices: Sequence[DeviceId] | None
     ) -> list[tuple[int, OutboxRow]]:
-        """Return the next (row number, envelope) after row `after`; devices: for these alone."""
+        """Return the next (row number, envelope) that may leave after row `after`; devices: for
+        these alone."""
         chosen = "" if devices is None else f"device IN ({','.join('?' * len(devices))}) AND "
         rows = self._db.rows(
-            f"SELECT ref, {_OUTBOX} FROM outbox WHERE {chosen}ref>? ORDER BY ref LIMIT ?",
+            f"SELECT ref, {_OUTBOX} FROM outbox WHERE {chosen}ref>?{_GOES} ORDER BY ref LIMIT ?",
             (*(devices or ()), after, limit),
         )
         return [(row[0], _outbox(row[1:])) for row in rows]
@@ -105,8 +116,7 @@ class Outbox(Table):
         it has not seen, and a burst must not reach it all mixed up.
         """
         waiting = self._db.rows(
-            f"SELECT ref, spread FROM outbox WHERE spread IS NOT NULL{_WANTED}"
-            " ORDER BY ref LIMIT ?",
+            f"SELECT ref, spread FROM outbox WHERE spread IS NOT NULL{_GOES} ORDER BY ref LIMIT ?",
             (limit,),
         )
         found = []
@@ -121,7 +131,7 @@ class Outbox(Table):
         """Return the envelopes of which one carrier may get a copy now; none before one that was
         written earlier (see `take_due`)."""
         waiting = self._db.rows(
-            f"SELECT first, envelope FROM outbox WHERE first IS NOT NULL{_WANTED}"
+            f"SELECT first, envelope FROM outbox WHERE first IS NOT NULL{_GOES}"
             " ORDER BY ref LIMIT ?",
             (limit,),
         )
@@ -156,14 +166,14 @@ class Outbox(Table):
     def next_first(self, now: int) -> int | None:
         """Return when the next envelope goes to one carrier; None when it only waits for one."""
         found: int | None = self._db.value(
-            f"SELECT first FROM outbox WHERE first IS NOT NULL{_WANTED} ORDER BY ref LIMIT 1"
+            f"SELECT first FROM outbox WHERE first IS NOT NULL{_GOES} ORDER BY ref LIMIT 1"
         )
         return found if found is not None and found > now else None
 
     def next_due(self) -> int | None:
         """Return when the next copy goes to carriers."""
         found: int | None = self._db.value(
-            f"SELECT spread FROM outbox WHERE spread IS NOT NULL{_WANTED} ORDER BY ref LIMIT 1"
+            f"SELECT spread FROM outbox WHERE spread IS NOT NULL{_GOES} ORDER BY ref LIMIT 1"
         )
         return found
 

@@ -9,7 +9,7 @@ from p2pnode.protocol.names import petname
 from p2pnode.schema import EventKind
 from p2pnode.store.records import ContactRow, LaneRow
 from p2pnode.store.vault import Vault
-from p2pnode.turns import note, resets, views
+from p2pnode.turns import agreements, note, redactions, resets, views
 from p2pnode.turns.asks import Block, LaneKept, Rename, Rotate, Verify
 from p2pnode.turns.effects import (
     Cut,
@@ -23,12 +23,16 @@ from p2pnode.turns.effects import (
     Reachable,
 )
 from p2pnode.turns.moment import Moment
-from p2pnode.turns.send import seal_waiting
+from p2pnode.turns.send import seal_again, seal_waiting
 from p2pnode.turns.stores import Stores
 
 
 def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
-    """Make a pending contact active: both said yes. What was written meanwhile is sealed."""
+    """Make a pending contact active: both said yes. What was written meanwhile is sealed.
+
+    With one who was paired before, what was under way under the old keys can be opened no more: it
+    is sealed again, and so is what was asked for.
+    """
     vault = stores.vault
     # The vault may hold a newer row than the caller read; its confirmation key must survive.
     row = vault.contacts.get(contact.id) or contact
@@ -38,6 +42,9 @@ def activate(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy)
         Paired(contact.id, row.account, row.name),
         PeersChanged(),
         *seal_waiting(stores, contact.id, now, entropy),
+        *seal_again(stores, contact.id, {}, now, entropy),
+        *redactions.begun_anew(stores, contact.id, now, entropy),
+        *agreements.begun_anew(stores, contact.id, now, entropy, theirs=True),
     ]
 
 
@@ -158,12 +165,17 @@ def verify(stores: Stores, ask: Verify, now: Moment, entropy: Entropy) -> Decisi
     settled = row.state == "suspect" and row.doubt in ("mismatch", "clone")
     effects = list(resets.settle(stores, row, now, entropy)) if row.doubt == "clone" else []
     row = views.existing(vault, ask.contact)
-    state, doubt = ("active", "") if settled else (row.state, row.doubt)
-    vault.contacts.update(msgspec.structs.replace(row, state=state, verified="person", doubt=doubt))
-    # What waited goes out on a fresh link.
-    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id) if settled]
+    if settled:
+        row = msgspec.structs.replace(row, state="active", doubt="")
+    row = msgspec.structs.replace(row, verified="person")
+    vault.contacts.update(row)
     changed = _changed(vault, row.id, now)
-    return Decision(effects=(*effects, *changed.effects, *cuts))
+    if not settled:
+        return Decision(effects=(*effects, *changed.effects))
+    effects += resets.ensure(stores, row, now, entropy)
+    # What waited goes out on a fresh link, and to carriers.
+    cuts = [Cut(device.id) for device in vault.devices.of_contact(row.id)]
+    return Decision(effects=(*effects, *changed.effects, *cuts, PeersChanged()))
 
 
 def _changed(

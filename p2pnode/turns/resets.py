@@ -19,11 +19,12 @@ from p2pnode.protocol.session import reset
 from p2pnode.protocol.session.ratchet import seal
 from p2pnode.protocol.session.records import TagRow
 from p2pnode.protocol.session.reset import Fresh, ResetKeys
-from p2pnode.store.records import ContactRow, DeviceRow, ResetRow
+from p2pnode.store.records import ContactRow, ContactState, DeviceRow, ResetRow
 from p2pnode.store.vault import Vault
 from p2pnode.turns import agreements, note, redactions, twins
 from p2pnode.turns.effects import (
     Charge,
+    Cut,
     Decision,
     Effect,
     Parted,
@@ -105,7 +106,14 @@ def begin(
     again = seal_again(stores, contact.id, waiting, now, entropy)
     again += redactions.begun_anew(stores, contact.id, now, entropy)
     again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=False)
-    return [sent, *again, Parted(contact.id), PeersChanged()]
+    return [sent, *_going(contact.state, again), Parted(contact.id), PeersChanged()]
+
+
+def _going(state: ContactState, found: list[Effect]) -> list[Effect]:
+    """Return effects without what would leave for a contact in doubt: it waits in the outbox."""
+    if state != "suspect":
+        return found
+    return [effect for effect in found if not isinstance(effect, Push)]
 
 
 def ensure(stores: Stores, contact: ContactRow, now: Moment, entropy: Entropy) -> list[Effect]:
@@ -167,10 +175,16 @@ def answered(
     keys = reset.answered_untrusted(after.keys, said, entropy)
     vault.resets.update(msgspec.structs.replace(after, keys=keys, known=True))
     _drop_own(vault, msgspec.structs.replace(row, crossing=said.crossing))
-    clock = max(contact.clock, said.clock)
-    vault.contacts.update(msgspec.structs.replace(contact, clock=clock))
+    contact = msgspec.structs.replace(contact, clock=max(contact.clock, said.clock))
+    cuts: list[Effect] = []
+    if contact.doubt == "rollback":  # of what its node had lost nothing counts any more
+        state = "active" if contact.state == "suspect" else contact.state
+        contact = msgspec.structs.replace(contact, state=state, doubt="")
+        # What waited goes out on a fresh link.
+        cuts = [Cut(device.id) for device in vault.devices.of_contact(contact.id)]
+    vault.contacts.update(contact)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "reset-answered")
-    return [changed, PeersChanged()]
+    return [changed, *cuts, PeersChanged()]
 
 
 def _drop_own(vault: Vault, row: ResetRow) -> None:
@@ -272,15 +286,9 @@ def _take(
     after = _following(vault, row, fresh, alice=True)
     kept = next((one for one in vault.resets.of_contact(contact.id) if one.ref == row.ref), row)
     vault.resets.update(msgspec.structs.replace(kept, theirs=fresh.restore, rival=b""))
-    healed = contact.doubt in ("", "rollback")
-    vault.contacts.update(
-        msgspec.structs.replace(
-            contact,
-            state="active" if healed else contact.state,
-            doubt="" if healed else contact.doubt,
-            verified="no",
-        )
-    )
+    if contact.doubt in ("", "rollback"):
+        contact = msgspec.structs.replace(contact, state="active", doubt="")
+    vault.contacts.update(msgspec.structs.replace(contact, verified="no"))
     own = row.own if crossing is not None else b""
     said = _answer(stores, contact.id, after, fresh.restore, own, now, entropy)
     again = seal_again(stores, contact.id, waiting, now, entropy)
@@ -288,7 +296,8 @@ def _take(
         again += redactions.begun_anew(stores, contact.id, now, entropy)
     again += agreements.begun_anew(stores, contact.id, now, entropy, theirs=True)
     changed = note.about_contact(vault, "contact.changed", contact.id, now, "restored")
-    return [changed, *said, *again, Parted(contact.id), PeersChanged()]
+    parted = Parted(contact.id)
+    return [changed, *said, *_going(contact.state, again), parted, PeersChanged()]
 
 
 def _give_notice(
@@ -403,7 +412,7 @@ def _answer_again(
 def _take_back(vault: Vault, device: DeviceId) -> dict[int, Under]:
     """Empty a device's outbox; return which messages were in it, and since when."""
     found: dict[int, Under] = {}
-    for _, envelope in vault.outbox.for_device(device, 0, -1):
+    for envelope in vault.outbox.of_device(device):
         row = vault.outbox.get(envelope)
         if row is not None and row.message is not None:
             found[row.message] = Under(row.born, row.age)

@@ -14,7 +14,7 @@ from p2pnode.store.database import Database
 from p2pnode.store.salvage import TABLES, salvage
 from p2pnode.store.vault import SCHEMA, Vault
 from p2pnode.turns import carry
-from tests.correspondents import KEY, Correspondent, befriend, exchange
+from tests.correspondents import DAY, KEY, WALL, Correspondent, befriend, exchange
 from tests.cuts import Cut, cut_before
 from tests.fault_vfs import fault_disk
 
@@ -215,3 +215,19 @@ def test_without_a_vault_and_anything_set_aside_nothing_is_made_up(home):
         repair.renew_vault(home, KEY)
     assert not home.vault.exists()
     assert not list(home.root.glob(".init-*"))
+
+
+def test_what_had_not_come_is_on_its_way_again_after_a_repair(tmp_path, monkeypatch):
+    monkeypatch.setattr(repair, "wall_time", lambda: WALL + DAY)
+    ana, bo = correspondent("ana", tmp_path), correspondent("bo")
+    befriend(ana, bo)
+    for number in range(3):
+        ana.write("bo", f"waits {number}")
+    for one in (ana, bo):
+        one.close()
+    home = Home(tmp_path)
+    repair.renew_vault(home, KEY)
+    with closing(Vault.open(home.vault, KEY)) as vault:
+        [contact] = vault.contacts.all()
+        waiting, _ = vault.outbox.to_contact(contact.id)
+        assert waiting == len(vault.messages.history(contact.id, 9)) == 3

@@ -1,23 +1,11 @@
 """Friends carry: envelopes reach people whose nodes never meet, and receipts come back."""
 
-import pytest
 import trio
 
 from p2pnode import schema
 from p2pnode.protocol import limits
 from p2pnode.spi.memory import MemoryNet
 from tests.people import Person, history, pair, reached, send
-
-
-@pytest.fixture
-def three():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo"), Person(net, "cy")
-    yield net, *people
-    for person in people:
-        assert not person.stores.vault.database.check()
-        assert not person.stores.custody.database.check()
-        person.close()
 
 
 async def acquainted(net: MemoryNet, a, b, c) -> None:
@@ -174,4 +162,25 @@ async def test_carriers_get_nothing_for_somebody_who_was_blocked_until_he_is_let
             await a.call(schema.BlockContact("cy", blocked=False))
             await trio.sleep(3_600)
             assert [one.text for one in await history(c, "ana")] == ["before the block"]
+            assert (await reached(a, waiting)).state == "delivered"
+
+
+async def test_carriers_get_nothing_for_a_contact_in_doubt_until_its_person_was_met(
+    three, autojump_clock
+):
+    net, ana, bo, cy = three
+    async with ana.on() as a, cy.on() as c:
+        async with bo.on() as b:
+            await acquainted(net, a, b, c)
+        waiting = await send(a, "cy", "before the doubt")  # nobody is here to carry it
+        await a.call(schema.VerifyContact("cy", matches=False))
+        async with bo.on() as b:
+            await reached(a, await send(a, "bo", "goes all the same"))
+            await trio.sleep(3_600)
+            why = await a.call(schema.Why(id=waiting))
+            assert (why.state, why.summary[:9]) == ("queued", "Held back")
+            assert await history(c, "ana") == []
+            await a.call(schema.VerifyContact("cy", matches=True))
+            await trio.sleep(3_600)
+            assert [one.text for one in await history(c, "ana")] == ["before the doubt"]
             assert (await reached(a, waiting)).state == "delivered"

@@ -101,3 +101,25 @@ async def test_by_hand_with_a_limit_and_for_one_person(two, autojump_clock):
     async with bo.on() as b:
         with pytest.raises(InvalidInput, match="courier"):
             await b.call(schema.ReadCourier(place="stick"))
+
+
+async def test_why_tells_of_files_once_they_are_written_and_of_what_is_in_them(two, autojump_clock):
+    _, places, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+    courier = Watching(places)
+    ana.couriers = [courier]
+    async with ana.on() as a:
+        sent = [await send(a, "bo", f"text {number}") for number in range(3)]
+
+        async def told() -> list[bool]:
+            events = [(await a.call(schema.Why(one))).events for one in sent]
+            return [found[-1].kind == "couriered" for found in events]
+
+        courier.failure = InvalidInput("the stick is full")
+        with pytest.raises(InvalidInput, match="full"):
+            await a.call(schema.WriteCourier(place="stick"))
+        assert await told() == [False, False, False]
+        courier.failure = None
+        await a.call(schema.WriteCourier(place="stick", max_size=2 * 4096))
+        assert await told() == [True, True, False]

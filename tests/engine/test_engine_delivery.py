@@ -7,17 +7,7 @@ from p2pnode import schema
 from p2pnode.errors import LocalError, NotDelivered, UntrustedKey
 from p2pnode.ids import DeviceId
 from p2pnode.protocol import limits
-from p2pnode.spi.memory import MemoryNet
 from tests.people import Person, history, pair, reached, send
-
-
-@pytest.fixture
-def two():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo")
-    yield net, *people
-    for person in people:
-        person.close()
 
 
 def links(person: Person) -> list:

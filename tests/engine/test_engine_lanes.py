@@ -13,19 +13,9 @@ from p2pnode.errors import (
 )
 from p2pnode.ids import Lane
 from p2pnode.protocol.link.messages import Addresses
-from p2pnode.spi.memory import MemoryNet
 from p2pnode.spi.transport import Address
 from p2pnode.turns import asks
 from tests.people import Person, pair, reached, send
-
-
-@pytest.fixture
-def two():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo")
-    yield net, *people
-    for person in people:
-        person.close()
 
 
 def lanes(person: Person) -> list[bytes]:

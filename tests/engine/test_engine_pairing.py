@@ -9,7 +9,6 @@ from p2pnode import schema
 from p2pnode.errors import LocalError, PairingFailed, StoreFull
 from p2pnode.node import Node
 from p2pnode.protocol import limits
-from p2pnode.spi.memory import MemoryNet
 from p2pnode.turns import asks, commit
 from tests.people import Person, history, pair, reached, send, steps
 
@@ -18,16 +17,6 @@ async def contacts(node: Node) -> list[schema.Contact]:
     answer = await node.call(schema.ListContacts())
     assert isinstance(answer, schema.Contacts)
     return answer.contacts
-
-
-@pytest.fixture
-def two():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo")
-    yield net, *people
-    for person in people:
-        assert not person.stores.vault.database.check()
-        person.close()
 
 
 @pytest.mark.parametrize("yes", [(False, True), (True, False), (False, False)])

@@ -8,23 +8,14 @@ from p2pnode import backup, schema
 from p2pnode.errors import InvalidInput, UntrustedKey
 from p2pnode.protocol import envelope
 from p2pnode.protocol.session import reset
-from p2pnode.spi.memory import MemoryNet
 from p2pnode.store.custody import Custody
+from p2pnode.store.records import Doubt
 from p2pnode.store.vault import Vault
 from p2pnode.turns import asks, redactions, resets
 from p2pnode.turns.commit import commit
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.stores import Stores
 from tests.people import Person, history, pair, reached, send, virtual_wall
-
-
-@pytest.fixture
-def two():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo")
-    yield net, *people
-    for person in people:
-        person.close()
 
 
 def saved(person: Person, *, history: bool = False) -> list[backup.Record]:
@@ -623,3 +614,71 @@ async def test_only_so_many_redactions_are_told_again(two, monkeypatch, autojump
             await trio.sleep(SETTLED)
             assert await redacted(n, "ana") == sent[1:]
         new.close()
+
+
+# Contacts in doubt -------------------------------------------------------------------------------
+
+
+def doubt(person: Person, reason: Doubt) -> None:
+    """Let the only contact be suspect, as after what the reason says."""
+    vault = person.stores.vault
+    [contact] = vault.contacts.all()
+    with vault.transaction():
+        vault.contacts.update(msgspec.structs.replace(contact, state="suspect", doubt=reason))
+
+
+async def test_a_contact_that_was_set_back_is_fine_once_we_have_begun_anew(two, autojump_clock):
+    """Nothing but our reset may go to it until then, and that must."""
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+    async with ana.on() as a:
+        waits = await send(a, "bo", "waits")
+    doubt(ana, "rollback")
+    new = restored(ana, saved(ana, history=True))
+    async with new.on() as n, bo.on() as b:
+        await told(n, "reset-answered")
+        await reached(n, waits)
+        contact = await n.call(schema.ContactRef("bo"))
+        assert (contact.state, contact.doubt) == ("active", "")
+        await reached(b, await send(b, "ana", "welcome"))
+    new.close()
+
+
+async def test_a_contact_of_whom_two_are_about_gets_our_reset_and_nothing_else(two, autojump_clock):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await reached(a, await send(a, "bo", "one"))
+    async with ana.on() as a:
+        waits = await send(a, "bo", "waits")
+    doubt(ana, "clone")
+    new = restored(ana, saved(ana, history=True))
+    async with new.on() as n, bo.on() as b:
+        await told(n, "reset-answered")
+        await trio.sleep(3_600)
+        assert (await n.call(schema.ContactRef("bo"))).state == "suspect"
+        assert [one.text for one in await history(b, "ana")] == ["one"]
+        assert (await n.call(schema.Why(waits))).summary.startswith("Held back")
+        await n.call(schema.VerifyContact("bo", matches=True))
+        await reached(n, waits)
+    new.close()
+
+
+async def test_a_restored_contact_whose_fingerprint_did_not_match_begins_anew_once_it_does(
+    two, autojump_clock
+):
+    _, ana, bo = two
+    async with ana.on() as a, bo.on() as b:
+        await pair(a, b)
+        await a.call(schema.VerifyContact("bo", matches=False))
+    new = restored(ana, saved(ana))
+    assert new.stores.vault.resets.unanswered() == []
+    async with new.on() as n:
+        await n.call(schema.VerifyContact("bo", matches=True))
+        assert len(new.stores.vault.resets.unanswered()) == 1
+        sent = await send(n, "bo", "at last")
+        async with bo.on():
+            await reached(n, sent)
+    new.close()

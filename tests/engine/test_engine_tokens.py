@@ -2,25 +2,13 @@
 
 import dataclasses
 
-import pytest
 import trio
 
-from p2pnode.spi.memory import MemoryNet
 from p2pnode.turns import asks
 from p2pnode.turns.commit import commit
 from p2pnode.turns.effects import Charge
 from p2pnode.turns.moment import Moment
-from tests.people import Person, pair, reached, send
-
-
-@pytest.fixture
-def three():
-    net = MemoryNet()
-    people = Person(net, "ana"), Person(net, "bo"), Person(net, "cy")
-    yield net, *people
-    for person in people:
-        assert not person.stores.custody.database.check()
-        person.close()
+from tests.people import pair, reached, send
 
 
 async def story(net, ana, bo, cy, a, b, c) -> None:

@@ -1,11 +1,15 @@
 """Two whole nodes in virtual time: pair, write, part, meet again."""
 
+from typing import Any
+
+import pytest
 import trio
 
 from p2pnode import schema
-from p2pnode.errors import TransportUnavailable
+from p2pnode.errors import InvalidInput, TransportUnavailable
+from p2pnode.ids import Lane
 from p2pnode.spi.memory import MemoryNet, MemoryTransport
-from p2pnode.spi.transport import Host
+from p2pnode.spi.transport import Address, Channel, Host
 from tests.people import Person, history, pair, reached, send
 
 
@@ -68,5 +72,52 @@ async def test_who_met_as_strangers_can_pair(autojump_clock: trio.testing.MockCl
         began = trio.current_time()
         assert await pair(a, b) == ["paired", "paired"]
         assert trio.current_time() - began < 10
+    ana.close()
+    bo.close()
+
+
+class Defective(MemoryTransport):
+    """Somebody's plug-in: others reach it, but whatever the node asks of it fails."""
+
+    async def _fail(self) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("a defect")
+
+    async def dial(self, address: Address, lane: Lane | None = None) -> Channel:
+        return await self._fail()
+
+    async def addresses(self, lane: Lane) -> list[Address]:
+        return await self._fail()
+
+    async def open(self, lane: Lane) -> None:
+        await self._fail()
+
+    async def close(self, lane: Lane) -> None:
+        await self._fail()
+
+    async def revoke(self, lane: Lane) -> None:
+        await self._fail()
+
+
+async def test_a_plug_in_that_fails_whatever_it_is_asked_ends_neither_node_nor_links(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    net = MemoryNet()
+    ana, bo = Person(net, "ana"), Person(net, "bo")
+    ana.transport = Defective(net, net._nodes["ana"])
+    for _ in range(2):  # with contacts' lanes at the start, the second time
+        async with ana.on() as a, bo.on() as b:
+            if not (await a.call(schema.ListContacts())).contacts:
+                assert await pair(a, b) == ["paired", "paired"]
+            await reached(a, await send(a, "bo", "all the same"))
+            await a.call(schema.RotateAddress("bo"))
+            await a.call(schema.BlockContact("bo"))
+            await a.call(schema.BlockContact("bo", blocked=False))
+            await reached(b, await send(b, "ana", "and back"))
+    async with ana.on() as a:
+        await a.call(schema.RemoveContact("bo"))
+        await trio.sleep(60)
+        with pytest.raises(InvalidInput, match="from afar"):
+            await a.call(schema.ShowCode(remote=True))
     ana.close()
     bo.close()
