@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,8 +29,14 @@ SURROUNDINGS = (
 )
 """What a node, or what it shows, goes by: none of it comes from whoever runs the tests."""
 
+SHORT = 32
+"""Characters of the directory for temporary files that leave room for a test's own directories and
+a socket's name, of which there are 107."""
+
 for one in SURROUNDINGS:
     os.environ.pop(one, None)
+if len(tempfile.gettempdir()) > SHORT and os.access("/tmp", os.W_OK):
+    os.environ["TMPDIR"], tempfile.tempdir = "/tmp", None
 os.umask(0o022)
 
 # What a shell runs in the background it tells to ignore Ctrl-C, and so all that the tests start.

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 P2PNODE = [sys.executable, "-m", "p2pnode"]
-PATIENCE = 120
+PATIENCE = 180
 """Seconds any one step may take."""
 
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -77,8 +77,7 @@ def test_a_hook_loses_nothing_and_does_not_outlive_its_daemon(tmp_path, monkeypa
         bo.start()
 
         sent = [f"{CANARY} one", f"{CANARY} wait", f"{CANARY} two"]
-        for text in sent:
-            ana.cli("send", "bo", text)
+        delivered(ana, [ana.lines("send", "bo", text)[0]["id"] for text in sent])
         pid = waiting(tmp_path)
         assert given(tmp_path) == sent[:2]
         assert bo.lines("status")[0]["programs"]["on_message"]["state"] == "running"

@@ -29,6 +29,7 @@ from tests.interop.second_bytes import (
 from tests.interop.second_custody import Exchange
 from tests.interop.second_link import Handshake, LinkKey, hello, link_first, parse_message
 from tests.interop.second_session import Generation, Session, check_envelope, envelope_id
+from tests.patience import PATIENCE
 
 
 class Link:
@@ -57,7 +58,7 @@ class Link:
         self.out, self.into = shake.stand()
 
     @classmethod
-    def dial(cls, place, candidates, patience=20):
+    def dial(cls, place, candidates, patience=PATIENCE):
         return cls(socket.create_connection(place, patience), candidates, True)
 
     def put(self, frame):
@@ -190,7 +191,7 @@ class Friend:
         for piece in self.exchange.open():
             self.link.send(b"\x0d" + piece)
 
-    def until(self, holds, patience=20):
+    def until(self, holds, patience=PATIENCE):
         """Answer what comes until something holds."""
         end = time.monotonic() + patience
         while not holds():

@@ -231,6 +231,7 @@ def test_a_mutual_scan(ana):
 def test_a_locked_friend_is_met_by_its_pass(ana, friend):
     friend.until(lambda: friend.carry_pass)
     ana.cli("lock")
+    ana.ready()  # who has locked it was told before it listened again
     friend.meet([friend.key, friend.carry_pass], [])
     assert friend.link.peer is friend.carry_pass
     kept = friend.write("while locked")
@@ -239,6 +240,7 @@ def test_a_locked_friend_is_met_by_its_pass(ana, friend):
     friend.reconcile()
     friend.until(lambda: kept in friend.held)
     ana.cli("unlock", *ana.secret)
+    ana.ready()
     friend.meet()
     friend.until(lambda: kept in friend.receipts)
 

@@ -23,6 +23,12 @@ from p2pnode.store.keys import Cost
 
 WEAK = Cost(pwhash.argon2id.OPSLIMIT_MIN, pwhash.argon2id.MEMLIMIT_MIN)
 
+PHRASE = (
+    "sheep tower broccoli badger backpack rice phone umbrella spoon "
+    "unicorn fork tulip fork lantern koala lipstick canoe circus"
+)
+"""One of them: of a phrase made at random, once in 65,536 runs a slip would pass."""
+
 
 def written(tmp_path, pieces, phrase: str = "", name: str = "b"):
     phrase = phrase or sealed_file.new_phrase()
@@ -42,7 +48,7 @@ def test_a_phrase_has_eighteen_words_and_forgives_how_it_is_typed() -> None:
 
 
 def test_a_slip_in_a_phrase_is_told_from_a_wrong_phrase(tmp_path) -> None:
-    path, phrase = written(tmp_path, [b"x"])
+    path, phrase = written(tmp_path, [b"x"], PHRASE)
     words = phrase.split()
     with pytest.raises(InvalidInput, match="18 words, these are 17"):
         sealed_file.phrase_secret(" ".join(words[1:]))

@@ -37,6 +37,7 @@ def test_a_line_holds_constants_counts_and_tags_alone(written, level):
 
 
 def test_a_tag_stands_for_one_and_says_nothing(monkeypatch):
+    monkeypatch.setattr(logs, "_SALT", bytes(31))  # by chance two of 65,536 would be alike
     assert tag(b"bo") == tag(b"bo") != tag(b"cy")
     assert tag(b"bo").startswith("c:")
     before = tag(b"bo")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -131,8 +132,7 @@ def test_the_machines_unit_is_not_made_of_a_program_it_could_not_reach(tmp_path)
     script = tmp_path / "p2pnode"
     script.write_text(f"#!{sys.executable}\nfrom p2pnode.__main__ import main\nmain()\n")
     script.chmod(0o755)
-    place = Path("/tmp") / f"p2pnode-test-{os.getpid()}"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(dir="/tmp"))
     try:
         there = place / "p2pnode"
         shutil.copy(script, there)
