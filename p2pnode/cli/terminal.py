@@ -1,5 +1,7 @@
 """What the command line says and asks: data on stdout, talk on stderr, nothing that can lie."""
 
+import codecs
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ class Terminal:
     def __init__(self) -> None:
         self.home_name: str | None = None
         self.json = False
-        self.plain = bool(os.environ.get("NO_COLOR"))
+        self.plain = bool(os.environ.get("NO_COLOR")) or not shows_everything()
         self.quiet = False
         self.patience = 30.0
 
@@ -50,7 +52,9 @@ class Terminal:
         sys.stdout.flush()
 
     def record(self, value: "Answer | dict[str, Any]") -> None:
-        """Write one JSON object to stdout, as one line, and flush it."""
+        """Write one JSON object to stdout, as one line, and flush it. JSON is always UTF-8."""
+        if isinstance(sys.stdout, io.TextIOWrapper) and not _is_utf8(sys.stdout):
+            sys.stdout.reconfigure(encoding="utf-8")
         self.line(as_json(value))
 
     def show(self, value: "Answer | dict[str, Any]", text: str) -> None:
@@ -105,6 +109,19 @@ class Terminal:
         else:
             sys.stderr.write(f"p2pnode: {clean(str(error))}\n")
         sys.stderr.flush()
+
+
+def shows_everything() -> bool:
+    """Tell whether stdout takes all of Unicode; else have it escape what it lacks, as stderr does:
+    what somebody wrote must not end a command."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        return True
+    sys.stdout.reconfigure(errors="backslashreplace")
+    return _is_utf8(sys.stdout)
+
+
+def _is_utf8(stream: io.TextIOWrapper) -> bool:
+    return codecs.lookup(stream.encoding).name == "utf-8"
 
 
 def read_stdin(limit: int) -> str:

@@ -245,6 +245,38 @@ async def test_a_person_is_asked_and_may_say_no(tmp_path):
         assert [one.yes for one in answers] == [False]
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_a_terminal_that_lacks_letters_shows_them_spelled_out(
+    tmp_path, monkeypatch, encoding
+):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    text = "gr\u00fc\u00dfe \U0001f436"
+    shown = text.encode(encoding, "backslashreplace")
+    async with served(tmp_path) as api:
+        api.node.script = ["compare", "failed:expired"]
+        for words in (("recv",), ("history", "bo"), ("recv", "--json"), ("map",), ("pair", "show")):
+            api.node.arrive(text)
+            command = [sys.executable, "-m", "p2pnode", "--home", str(tmp_path), *words]
+            done = await trio.run_process(
+                command, stdin=b"y\n", capture_stdout=True, capture_stderr=True, check=False
+            )
+            assert done.returncode == (5 if words[0] == "pair" else 0), done.stderr
+            assert b"Traceback" not in done.stderr
+            if words[-1] == "--json":
+                assert json.loads(done.stdout.decode().splitlines()[-1])["text"] == text
+            elif words[0] in ("recv", "history"):
+                assert shown in done.stdout
+            else:
+                assert b"\\u2588" not in done.stdout  # nothing is drawn
+
+
+async def test_a_home_whose_name_no_database_can_have_is_refused(tmp_path):
+    home = tmp_path / "caf\udce9"
+    for words in (("status",), ("init", "--name", "ana", "--no-passphrase"), ("run",)):
+        code, _, talk = await verb(home, *words)
+        assert (code, "not UTF-8" in talk) == (8, True)
+
+
 async def test_nothing_of_others_reaches_the_terminal_raw(tmp_path):
     async with served(tmp_path) as api:
         api.node.contacts["bo"] = msgspec.structs.replace(api.node.contact, hint=EVIL)
