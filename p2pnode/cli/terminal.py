@@ -4,17 +4,19 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from p2pnode.config import Home, find_home
-from p2pnode.errors import InvalidInput, LocalError
+from p2pnode.errors import Denied, InvalidInput, LocalError, StoreError
 from p2pnode.lines import as_json, clean, clean_lines
 
 if TYPE_CHECKING:
     from p2pnode.client import BlockingClient
     from p2pnode.schema import Answer
 
-__all__ = ["Terminal", "ago", "clean", "clean_lines", "moment", "read_stdin"]
+__all__ = ["Terminal", "ago", "as_daemon", "clean", "clean_lines", "moment", "read_stdin"]
 
 ASKED = 3
 """How often a question is asked before what was typed is taken for no answer."""
@@ -109,6 +111,18 @@ class Terminal:
         else:
             sys.stderr.write(f"p2pnode: {clean(str(error))}\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def as_daemon(home: Home) -> Iterator[None]:
+    """Add to the error of a daemon that may not read or write a path, whose permissions count."""
+    try:
+        yield
+    except (Denied, StoreError) as error:
+        if not home.shared or (error.hint and not isinstance(error, Denied)):
+            raise
+        hint = "The machine's node does it: name one in /mnt or /media of its user, p2pnode"
+        raise type(error)(error.what, why=error.why, hint=hint) from None
 
 
 def shows_everything() -> bool:

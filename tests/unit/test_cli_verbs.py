@@ -212,17 +212,20 @@ async def test_a_phrase_that_goes_into_a_file_goes_nowhere_else(tmp_path):
         assert json.loads(out)["phrase"] == "abacus zebra"
 
 
-def test_a_machine_s_node_that_cannot_write_somewhere_says_what_it_can(tmp_path):
-    from p2pnode.cli.export import written_there
+def test_a_machine_s_node_that_may_not_write_somewhere_says_who_it_is(tmp_path):
+    from p2pnode.cli.terminal import as_daemon
     from p2pnode.config import Home
 
-    for shared, hint in ((None, ""), (tmp_path, "below")):
-        with (
-            pytest.raises(errors.Denied) as caught,
-            written_there(Home(tmp_path, shared_run=shared)),
-        ):
-            raise errors.Denied("a cannot be written", why="Permission denied")
-        assert (hint != "") == ("/media" in caught.value.hint)
+    own, shared = Home(tmp_path), Home(tmp_path, shared_run=tmp_path)
+    for home, error, told in (
+        (own, errors.Denied("a", hint="Look"), "Look"),
+        (shared, errors.Denied("a", hint="Look"), "/media of its user, p2pnode"),
+        (shared, errors.StoreError("a"), "/media of its user, p2pnode"),
+        (shared, errors.StoreFull("a", hint="Make room"), "Make room"),
+    ):
+        with pytest.raises(type(error)) as caught, as_daemon(home):
+            raise error
+        assert told in caught.value.hint
 
 
 @pytest.mark.parametrize("script", ["failed:refused-by-peer", "failed:expired"])
