@@ -382,6 +382,27 @@ async def test_a_locked_node_is_unlocked_by_its_passphrase(tmp_path):
         assert "UTF-8" in talk
 
 
+async def test_a_shell_completes_names_and_settings(tmp_path, monkeypatch):
+    async def completed(*words):
+        monkeypatch.setenv("_P2PNODE_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", f"p2pnode --home {tmp_path} {' '.join(words)}")
+        monkeypatch.setenv("COMP_CWORD", str(2 + len(words)))
+        # the name that the installed command goes by
+        code = "import sys; from p2pnode.__main__ import main; sys.argv[0] = 'p2pnode'; main()"
+        command = [sys.executable, "-c", code]
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
+        assert done.stderr == b""
+        return done.stdout.decode().split()
+
+    assert await completed("send", "b") == []  # nobody runs here
+    async with served(tmp_path) as api:
+        for name in ("bob", "b$(reboot)", "b;x", "-b", "b x"):
+            api.node.contacts[name] = msgspec.structs.replace(api.node.contact, name=name)
+        assert await completed("send", "b") == ["plain,bo", "plain,bob"]
+        assert await completed("contacts", "block", "''") == ["plain,bo", "plain,bob"]
+    assert await completed("config", "get", "log.l") == ["plain,log.level"]
+
+
 async def test_doctor_exits_1_when_something_fails(tmp_path):
     async with served(tmp_path) as api:
         api.node.adapter = "fail"
