@@ -132,19 +132,30 @@ def runtime_directory() -> Path:
 def find_home(named: str | None = None, *, own: bool = False) -> Home:
     """Return the home: `named` (--home), else P2PNODE_HOME, else the XDG directories.
 
-    Whoever has no identity there uses the machine's node, if it has one; own: never that.
+    Whoever has no identity there uses the machine's node, if it has one; own: never that. Raises
+    ConfigError for a path that no database can have.
     """
     chosen = named or os.environ.get("P2PNODE_HOME")
     if chosen:
-        root = Path(os.path.abspath(os.path.expanduser(chosen)))
+        root = _storable(Path(os.path.abspath(os.path.expanduser(chosen))))
         return SYSTEM if root == SYSTEM.root else Home(root)
     import platformdirs
 
     mine = Home(
-        platformdirs.user_data_path("p2pnode", appauthor=False),
+        _storable(platformdirs.user_data_path("p2pnode", appauthor=False)),
         platformdirs.user_config_path("p2pnode", appauthor=False),
     )
     return mine if own or mine.exists or not SYSTEM.root.is_dir() else SYSTEM
+
+
+def _storable(root: Path) -> Path:
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            "the path of the home is not UTF-8 text", hint="Name another place: --home DIR"
+        ) from None
+    return root
 
 
 class Node(msgspec.Struct, frozen=True):

@@ -69,7 +69,8 @@ class LockedNode(schema.Service):
         match request:
             case schema.GetStatus():
                 found = overview.counted(self._stores, self.engine.clock.now().node)
-                return overview.status(self.engine, found, locked=True)
+                # of backups only the real vault knows
+                return overview.status(self.engine, found._replace(backup=None), locked=True)
             case schema.GetMetrics():
                 found = overview.counted(self._stores, self.engine.clock.now().node)
                 return schema.Metrics(text=metrics.text(self.engine, found))

@@ -9,7 +9,7 @@ import click
 from p2pnode.cli.history import shown
 from p2pnode.cli.notices import notice
 from p2pnode.cli.terminal import Terminal, clean
-from p2pnode.cli.verbs import flags
+from p2pnode.cli.verbs import contact_names, flags
 from p2pnode.errors import LocalError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ AGREEMENTS = {
 
 
 @click.command("chat")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @flags
 @click.pass_obj
 def command(terminal: Terminal, name: str) -> None:

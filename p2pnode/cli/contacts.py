@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pnode.cli.terminal import Terminal, ago, clean
-from p2pnode.cli.verbs import DefaultGroup, flags
+from p2pnode.cli.verbs import DefaultGroup, contact_names, flags
 
 if TYPE_CHECKING:
     from p2pnode.schema import Contact
@@ -56,7 +56,7 @@ def list_(terminal: Terminal) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @flags
 @click.pass_obj
 def show(terminal: Terminal, name: str) -> None:
@@ -75,7 +75,7 @@ def show(terminal: Terminal, name: str) -> None:
 
 
 @command.command("rename")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @click.argument("new")
 @flags
 @click.pass_obj
@@ -89,7 +89,7 @@ def rename(terminal: Terminal, name: str, new: str) -> None:
 
 
 @command.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @flags
 @click.pass_obj
@@ -107,7 +107,7 @@ def remove(terminal: Terminal, name: str, yes: bool) -> None:
 
 
 @command.command("rotate-address", short_help="Give a contact other addresses, such as an onion.")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @flags
 @click.pass_obj
 def rotate_address(terminal: Terminal, name: str) -> None:
@@ -120,7 +120,7 @@ def rotate_address(terminal: Terminal, name: str) -> None:
 
 
 @command.command("block")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @flags
 @click.pass_obj
 def block(terminal: Terminal, name: str) -> None:
@@ -129,7 +129,7 @@ def block(terminal: Terminal, name: str) -> None:
 
 
 @command.command("unblock")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @flags
 @click.pass_obj
 def unblock(terminal: Terminal, name: str) -> None:

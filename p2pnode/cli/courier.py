@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from p2pnode.cli.progress import progress
-from p2pnode.cli.terminal import Terminal
+from p2pnode.cli.terminal import Terminal, as_daemon
 from p2pnode.cli.verbs import flags
 
 LONG = 3_600.0
@@ -37,7 +37,11 @@ def write(
     if name and everything:
         raise InvalidInput("choose one of --for and --all")
     size = (max_size or 0) * 1_000_000
-    with progress(terminal, "write"), terminal.client(patience=LONG) as client:
+    with (
+        progress(terminal, "write"),
+        as_daemon(terminal.home),
+        terminal.client(patience=LONG) as client,
+    ):
         done = client.call(WriteCourier(str(path.resolve()), name, size))
     terminal.show(done, f"{done.envelopes} envelopes written, {done.bytes / 1e6:.1f} MB")
     terminal.talk("Safe to unplug. Read them there: p2pnode courier read PATH")
@@ -51,7 +55,11 @@ def read(terminal: Terminal, path: Path) -> None:
     """Take in the envelopes in the folder PATH; nothing there is changed."""
     from p2pnode.schema import ReadCourier
 
-    with progress(terminal, "read"), terminal.client(patience=LONG) as client:
+    with (
+        progress(terminal, "read"),
+        as_daemon(terminal.home),
+        terminal.client(patience=LONG) as client,
+    ):
         done = client.call(ReadCourier(str(path.resolve())))
     terminal.show(
         done,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pnode.cli.terminal import Terminal, ago, clean
-from p2pnode.cli.verbs import flags
+from p2pnode.cli.verbs import contact_names, flags
 from p2pnode.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ SHORTEST, LONGEST = 300, 366 * 86_400
 
 
 @click.command("disappear")
-@click.argument("name", required=False)
+@click.argument("name", shell_complete=contact_names, required=False)
 @click.argument("span", required=False, metavar="[SPAN|off]")
 @click.option("--accept", is_flag=True, help="Accept what the contact proposed.")
 @click.option("--decline", is_flag=True, help="Decline it.")

@@ -1,33 +1,15 @@
 """`export`: everything this node keeps, in one archive to read and to take along."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from p2pnode.cli.progress import progress
-from p2pnode.cli.terminal import Terminal, clean
+from p2pnode.cli.terminal import Terminal, as_daemon, clean
 from p2pnode.cli.verbs import flags
-from p2pnode.config import Home
-from p2pnode.errors import Denied, StoreError
 
 LONG = 3_600.0
 """Seconds a slow disk may take."""
-
-
-@contextmanager
-def written_there(home: Home) -> Iterator[None]:
-    """Add to an error of a daemon that could not write where it was told, what it can write."""
-    try:
-        yield
-    except (Denied, StoreError) as error:
-        if not home.shared or error.hint:
-            raise
-        hint = (
-            "The machine's node writes it: name a folder of the user p2pnode below /mnt or /media"
-        )
-        raise type(error)(error.what, why=error.why, hint=hint) from None
 
 
 @click.command("export")
@@ -45,7 +27,7 @@ def command(terminal: Terminal, path: Path, replace: bool) -> None:
     whole = path.expanduser().absolute()
     with (
         progress(terminal, "export", "rows"),
-        written_there(terminal.home),
+        as_daemon(terminal.home),
         terminal.client(patience=LONG) as client,
     ):
         done = client.call(Export(str(whole), replace))

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pnode.cli.terminal import Terminal, ago, clean, clean_lines, moment
-from p2pnode.cli.verbs import flags
+from p2pnode.cli.verbs import contact_names, flags
 
 if TYPE_CHECKING:
     from p2pnode.schema import Message
 
 
 @click.command("history")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @click.option("--limit", type=click.IntRange(1, 1_000), default=100, help="How many (100).")
 @click.option("--before", default="", metavar="ID", help="Only what came before this message.")
 @flags

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pnode.cli.terminal import Terminal, clean
-from p2pnode.cli.verbs import flags
+from p2pnode.cli.verbs import contact_names, flags
 from p2pnode.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ LONG = 600.0
 
 
 @click.command("retention")
-@click.argument("name", required=False)
+@click.argument("name", shell_complete=contact_names, required=False)
 @click.argument("days", required=False, metavar="[DAYS|off|default]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @flags

@@ -5,12 +5,12 @@ import sys
 import click
 
 from p2pnode.cli.terminal import Terminal, clean, read_stdin
-from p2pnode.cli.verbs import flags
+from p2pnode.cli.verbs import contact_names, flags
 from p2pnode.errors import InvalidInput, NotDelivered
 
 
 @click.command("send")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @click.argument("text")
 @click.option("--wait", type=click.Choice(["handed", "delivered"]), help="Wait for this state.")
 @click.option(

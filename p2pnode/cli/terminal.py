@@ -1,18 +1,22 @@
 """What the command line says and asks: data on stdout, talk on stderr, nothing that can lie."""
 
+import codecs
+import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from p2pnode.config import Home, find_home
-from p2pnode.errors import InvalidInput, LocalError
+from p2pnode.errors import Denied, InvalidInput, LocalError, StoreError
 from p2pnode.lines import as_json, clean, clean_lines
 
 if TYPE_CHECKING:
     from p2pnode.client import BlockingClient
     from p2pnode.schema import Answer
 
-__all__ = ["Terminal", "ago", "clean", "clean_lines", "moment", "read_stdin"]
+__all__ = ["Terminal", "ago", "as_daemon", "clean", "clean_lines", "moment", "read_stdin"]
 
 ASKED = 3
 """How often a question is asked before what was typed is taken for no answer."""
@@ -24,7 +28,7 @@ class Terminal:
     def __init__(self) -> None:
         self.home_name: str | None = None
         self.json = False
-        self.plain = bool(os.environ.get("NO_COLOR"))
+        self.plain = bool(os.environ.get("NO_COLOR")) or not shows_everything()
         self.quiet = False
         self.patience = 30.0
 
@@ -50,7 +54,9 @@ class Terminal:
         sys.stdout.flush()
 
     def record(self, value: "Answer | dict[str, Any]") -> None:
-        """Write one JSON object to stdout, as one line, and flush it."""
+        """Write one JSON object to stdout, as one line, and flush it. JSON is always UTF-8."""
+        if isinstance(sys.stdout, io.TextIOWrapper) and not _is_utf8(sys.stdout):
+            sys.stdout.reconfigure(encoding="utf-8")
         self.line(as_json(value))
 
     def show(self, value: "Answer | dict[str, Any]", text: str) -> None:
@@ -105,6 +111,31 @@ class Terminal:
         else:
             sys.stderr.write(f"p2pnode: {clean(str(error))}\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def as_daemon(home: Home) -> Iterator[None]:
+    """Add to the error of a daemon that may not read or write a path, whose permissions count."""
+    try:
+        yield
+    except (Denied, StoreError) as error:
+        if not home.shared or (error.hint and not isinstance(error, Denied)):
+            raise
+        hint = "The machine's node does it: name one in /mnt or /media of its user, p2pnode"
+        raise type(error)(error.what, why=error.why, hint=hint) from None
+
+
+def shows_everything() -> bool:
+    """Tell whether stdout takes all of Unicode; else have it escape what it lacks, as stderr does:
+    what somebody wrote must not end a command."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        return True
+    sys.stdout.reconfigure(errors="backslashreplace")
+    return _is_utf8(sys.stdout)
+
+
+def _is_utf8(stream: io.TextIOWrapper) -> bool:
+    return codecs.lookup(stream.encoding).name == "utf-8"
 
 
 def read_stdin(limit: int) -> str:

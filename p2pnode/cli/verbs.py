@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -43,6 +44,12 @@ BEFORE = {"--home": 2, "--json": 1, "--no-color": 1, "--no-plain": 1, "--plain":
 """Flag that may stand before a verb's own verb → words it takes."""
 
 INTERRUPTED = 130
+
+QUICK = 2.0
+"""Seconds a shell that completes a name waits for the daemon."""
+
+_BARE = re.compile(r"\w[\w.@+-]*")
+"""What no shell takes for anything but a word: contacts choose what they are called first."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,6 +141,18 @@ def flags(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def contact_names(ctx: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
+    """Return the contacts a shell can complete; none whose name a shell would read otherwise."""
+    from p2pnode.schema import ListContacts
+
+    try:
+        with ctx.find_root().obj.client(patience=QUICK) as client:
+            names = [contact.name for contact in client.call(ListContacts()).contacts]
+    except LocalError:
+        return []
+    return [name for name in names if name.startswith(incomplete) and _BARE.fullmatch(name)]
 
 
 def _version(ctx: click.Context, option: click.Parameter, value: bool) -> None:

@@ -3,12 +3,12 @@
 import click
 
 from p2pnode.cli.terminal import Terminal, clean
-from p2pnode.cli.verbs import flags
+from p2pnode.cli.verbs import contact_names, flags
 from p2pnode.errors import InvalidInput, UntrustedKey
 
 
 @click.command("verify")
-@click.argument("name")
+@click.argument("name", shell_complete=contact_names)
 @click.option("--yes", "answer", flag_value="yes", default=None, help="They are the same.")
 @click.option("--no", "answer", flag_value="no", help="They are not: send nothing more.")
 @click.option("--fingerprint", metavar="TEXT", help="What the contact's own device shows.")

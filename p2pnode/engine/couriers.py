@@ -93,7 +93,8 @@ class Couriers:
         """Return a courier. Raises InvalidInput when this node has none of that name."""
         if name not in self.all:
             raise InvalidInput(
-                f'this node has no "{name}"', hint="Turn it on in config.toml, under [transports]"
+                f'this node has no "{name}"',
+                hint=f"Turn it on: p2pnode config set transports.{name} true",
             )
         return self.all[name]
 

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from p2pnode import disk
-from p2pnode.cli.terminal import Terminal, clean
+from p2pnode.cli.terminal import Terminal, as_daemon, clean
 from p2pnode.cli.verbs import flags
 from p2pnode.errors import InvalidInput, NoDaemon, StoreError, StoreFull
 from p2pnode.local import restore
@@ -90,10 +90,9 @@ def _made(
     terminal: Terminal, path: Path, history: bool, passphrase: bytes | None, key_file: Path | None
 ) -> BackupMade:
     from p2pnode.cli import secrets
-    from p2pnode.cli.export import written_there
 
     try:
-        with written_there(terminal.home), terminal.client(patience=LONG) as client:
+        with as_daemon(terminal.home), terminal.client(patience=LONG) as client:
             return client.call(
                 CreateBackup(
                     str(path),

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from p2pnode.settings import Setting
 
 
+def _keys(ctx: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
+    from p2pnode.settings import listed
+
+    try:
+        found = listed(ctx.find_root().obj.home)
+    except ConfigError:
+        return []
+    return [one.key for one in found if one.key.startswith(incomplete)]
+
+
 class Group(DefaultGroup):
     """`config` alone lists."""
 
@@ -53,7 +63,7 @@ def list_(terminal: Terminal) -> None:
 
 
 @command.command("get")
-@click.argument("key")
+@click.argument("key", shell_complete=_keys)
 @flags
 @click.pass_obj
 def get(terminal: Terminal, key: str) -> None:
@@ -64,7 +74,7 @@ def get(terminal: Terminal, key: str) -> None:
 
 
 @command.command("set")
-@click.argument("key")
+@click.argument("key", shell_complete=_keys)
 @click.argument("value")
 @flags
 @click.pass_obj

@@ -256,13 +256,24 @@ def life(shed: Shed, ana: Daemon, cy: Daemon, net: Network) -> None:
 
 def another_card(shed: Shed, ana: Daemon) -> None:
     """Back up the machine's node, lose its disk, and restore it as the machine's node."""
-    say("a backup, another card, and the same node out of it")
+    say("a backup")
     place, secret = "/mnt/p2pnode", ("--passphrase-file", "/home/pi/secret")
     told = shed.pi("backup", "create", "/home/pi/shed.p2pnode", *secret, code=9)
     assert "/media" in told
     shed.root_does("install", "-d", "-o", "p2pnode", "-g", "p2pnode", "-m", "750", place)
     kept = (f"{place}/shed.p2pnode", "--phrase-file", "/home/pi/phrase")
     shed.pi("backup", "create", *kept, "--history", *secret)
+    say("a stick that is mounted for the node")
+    shed.run("install", "-d", "/mnt/stick")
+    assert "/media" in shed.pi("courier", "write", "/mnt/stick", code=9)
+    shed.root_does("mount", "-t", "tmpfs", "-o", "uid=p2pnode,gid=p2pnode,mode=770", "stick",
+                   "/mnt/stick")  # fmt: skip
+    shed.pi("courier", "write", "/mnt/stick")
+    shed.pi("courier", "read", "/mnt/stick")
+    shed.root_does("umount", "/mnt/stick")
+    shed.run("rmdir", "/mnt/stick")
+
+    say("another card, and the same node out of the backup")
     shed.root_does("systemctl", "stop", "p2pnode")
     shed.run("mv", "/var/lib/p2pnode", "/root/old-card")
     shed.run("rm", "/etc/p2pnode/config.toml")

@@ -61,6 +61,8 @@ def test_a_locked_node_relays_and_opens_what_came_when_it_is_unlocked(network, t
         assert seen.locked
         assert {link.kind for link in seen.links} <= {"friend", "stranger"}
         assert seen.contacts == 0
+        assert seen.backup is None
+        assert "backup" not in box.cli("status")
         assert seen.custody.count >= len(ids) + len(own)
 
         # What a thief gets who takes it now: memory and disk name nobody, not even its owner.

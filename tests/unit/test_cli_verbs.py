@@ -212,17 +212,20 @@ async def test_a_phrase_that_goes_into_a_file_goes_nowhere_else(tmp_path):
         assert json.loads(out)["phrase"] == "abacus zebra"
 
 
-def test_a_machine_s_node_that_cannot_write_somewhere_says_what_it_can(tmp_path):
-    from p2pnode.cli.export import written_there
+def test_a_machine_s_node_that_may_not_write_somewhere_says_who_it_is(tmp_path):
+    from p2pnode.cli.terminal import as_daemon
     from p2pnode.config import Home
 
-    for shared, hint in ((None, ""), (tmp_path, "below")):
-        with (
-            pytest.raises(errors.Denied) as caught,
-            written_there(Home(tmp_path, shared_run=shared)),
-        ):
-            raise errors.Denied("a cannot be written", why="Permission denied")
-        assert (hint != "") == ("/media" in caught.value.hint)
+    own, shared = Home(tmp_path), Home(tmp_path, shared_run=tmp_path)
+    for home, error, told in (
+        (own, errors.Denied("a", hint="Look"), "Look"),
+        (shared, errors.Denied("a", hint="Look"), "/media of its user, p2pnode"),
+        (shared, errors.StoreError("a"), "/media of its user, p2pnode"),
+        (shared, errors.StoreFull("a", hint="Make room"), "Make room"),
+    ):
+        with pytest.raises(type(error)) as caught, as_daemon(home):
+            raise error
+        assert told in caught.value.hint
 
 
 @pytest.mark.parametrize("script", ["failed:refused-by-peer", "failed:expired"])
@@ -243,6 +246,38 @@ async def test_a_person_is_asked_and_may_say_no(tmp_path):
         assert "dog" in out + talk
         answers = [one for one in api.node.calls if isinstance(one, schema.AnswerPairing)]
         assert [one.yes for one in answers] == [False]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_a_terminal_that_lacks_letters_shows_them_spelled_out(
+    tmp_path, monkeypatch, encoding
+):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    text = "gr\u00fc\u00dfe \U0001f436"
+    shown = text.encode(encoding, "backslashreplace")
+    async with served(tmp_path) as api:
+        api.node.script = ["compare", "failed:expired"]
+        for words in (("recv",), ("history", "bo"), ("recv", "--json"), ("map",), ("pair", "show")):
+            api.node.arrive(text)
+            command = [sys.executable, "-m", "p2pnode", "--home", str(tmp_path), *words]
+            done = await trio.run_process(
+                command, stdin=b"y\n", capture_stdout=True, capture_stderr=True, check=False
+            )
+            assert done.returncode == (5 if words[0] == "pair" else 0), done.stderr
+            assert b"Traceback" not in done.stderr
+            if words[-1] == "--json":
+                assert json.loads(done.stdout.decode().splitlines()[-1])["text"] == text
+            elif words[0] in ("recv", "history"):
+                assert shown in done.stdout
+            else:
+                assert b"\\u2588" not in done.stdout  # nothing is drawn
+
+
+async def test_a_home_whose_name_no_database_can_have_is_refused(tmp_path):
+    home = tmp_path / "caf\udce9"
+    for words in (("status",), ("init", "--name", "ana", "--no-passphrase"), ("run",)):
+        code, _, talk = await verb(home, *words)
+        assert (code, "not UTF-8" in talk) == (8, True)
 
 
 async def test_nothing_of_others_reaches_the_terminal_raw(tmp_path):
@@ -345,6 +380,27 @@ async def test_a_locked_node_is_unlocked_by_its_passphrase(tmp_path):
         code, _, talk = await verb(tmp_path / "home", "unlock", "--passphrase-file", str(file))
         assert code == 2
         assert "UTF-8" in talk
+
+
+async def test_a_shell_completes_names_and_settings(tmp_path, monkeypatch):
+    async def completed(*words):
+        monkeypatch.setenv("_P2PNODE_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", f"p2pnode --home {tmp_path} {' '.join(words)}")
+        monkeypatch.setenv("COMP_CWORD", str(2 + len(words)))
+        # the name that the installed command goes by
+        code = "import sys; from p2pnode.__main__ import main; sys.argv[0] = 'p2pnode'; main()"
+        command = [sys.executable, "-c", code]
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
+        assert done.stderr == b""
+        return done.stdout.decode().split()
+
+    assert await completed("send", "b") == []  # nobody runs here
+    async with served(tmp_path) as api:
+        for name in ("bob", "b$(reboot)", "b;x", "-b", "b x"):
+            api.node.contacts[name] = msgspec.structs.replace(api.node.contact, name=name)
+        assert await completed("send", "b") == ["plain,bo", "plain,bob"]
+        assert await completed("contacts", "block", "''") == ["plain,bo", "plain,bob"]
+    assert await completed("config", "get", "log.l") == ["plain,log.level"]
 
 
 async def test_doctor_exits_1_when_something_fails(tmp_path):

@@ -2,10 +2,12 @@
 
 import io
 import logging
+import re
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -176,3 +178,27 @@ def test_without_the_journal_lines_have_a_time_and_a_level(monkeypatch):
     journal.handle(logging.makeLogRecord({"name": "p2pnode.x", "msg": "y", "levelno": 30}))
     assert stream.getvalue()[10] == "T"
     assert stream.getvalue()[20:] == " warning x y\n"
+
+
+_AREA = re.compile(r'(\w+) = EventLog\("([\w.]+)"\)')
+_SAID = re.compile(r'\b(\w+)\.(?:debug|info|warning|error|fault)\(\s*"([\w.]+)"')
+_ROW = re.compile(r"^\| (`[^|]+)", re.MULTILINE)
+
+
+def test_operations_tells_of_every_event_and_of_no_other():
+    root = Path(__file__).parents[2]
+    said = set()
+    for path in (root / "p2pnode").rglob("*.py"):
+        text = path.read_text()
+        areas = dict(_AREA.findall(text))
+        said |= {(areas[log], event) for log, event in _SAID.findall(text) if log in areas}
+    page = (root / "docs" / "operations.md").read_text()
+    table = page.partition("| event | says | do |")[2].partition("\n\n")[0]
+    told, area = set(), ""
+    for words in re.findall("`([^`]+)`", "".join(_ROW.findall(table))):
+        first, *rest = words.split()
+        if first in {known for known, _ in said}:
+            area, first = first, rest[0]
+        told.add((area, first))
+    told = {(area, event) for area, event in told if event != "library.spoke"}
+    assert told == said

@@ -146,7 +146,7 @@ def test_doctor_tells_how_to_turn_tor_on(ana):
             ana.start()
         [told] = ana.checks().values()
         assert (told["result"], told["detail"]) == ("skip", "off")
-        assert told["fix"] == "to turn it on: tor = true under [transports]"
+        assert told["fix"] == "to turn it on: p2pnode config set transports.tor true"
 
 
 def test_status_tells_how_far_tor_is(ana):
