@@ -208,3 +208,35 @@ async def test_a_node_ends_well_when_there_is_no_room_to_keep_its_clock(
         monkeypatch.setitem(commit.TURNS, asks.Upkeep, full)
         assert (await node.call(schema.GetStatus())).locked is False
     ana.close()
+
+
+async def test_mail_a_full_disk_refused_goes_once_there_is_room(monkeypatch, autojump_clock):
+    """It waited until the link ended, for days on a good one, and was said to be on its way."""
+    net = MemoryNet()
+    ana, bo = Person(net, "ana"), Person(net, "bo")
+    real, refused = commit.TURNS[asks.Arrived], []
+
+    def full(stores, ask, now, entropy):
+        if stores.vault is bo.stores.vault and trio.current_time() < room_at:
+            refused.append(trio.current_time())
+            raise StoreFull("the disk is full")
+        return real(stores, ask, now, entropy)
+
+    room_at = 0.0
+    monkeypatch.setitem(commit.TURNS, asks.Arrived, full)
+    async with ana.on() as a, bo.on() as b:
+        assert await pair(a, b) == ["paired", "paired"]
+        await reached(a, await send(a, "bo", "before"))
+        [link] = a.engine.peers.by_device.values()
+        room_at = trio.current_time() + 7_200
+        waiting = [await send(a, "bo", f"{number}") for number in range(3)]
+        await trio.sleep_until(room_at)
+        for one in waiting:
+            await reached(a, one)
+        assert list(a.engine.peers.by_device.values()) == [link]
+        assert trio.current_time() < room_at + 2_000
+        assert 6 < len(refused) < 60  # tried again, ever more rarely
+        await reached(a, await send(a, "bo", "after"))
+        assert [one.text for one in await history(b, "ana")] == ["before", "0", "1", "2", "after"]
+    ana.close()
+    bo.close()
