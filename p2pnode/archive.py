@@ -55,6 +55,8 @@ def write(
     trace.
     Raises InvalidInput, Denied, StoreFull, StoreError.
     """
+    if not path.name:
+        raise InvalidInput(f"{path} is no place for a file")
     if path.exists() and not replace:
         raise InvalidInput(
             f"there is a file at {path} already", hint="Name another, or add --replace"
@@ -122,20 +124,20 @@ class _Archive:
         """Write all members; return how many contacts and messages there are."""
         vault = self._stores.vault
         counted = {"contacts": 0, "messages": 0}
-        with zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED) as self._zip:
+        with zipfile.ZipFile(self._file, "w") as self._zip:
             for owner in reversed(vault.owners):
-                with self._zip.open(f"json/{_module(owner)}.json", "w") as member:
+                with self._zip.open(_member(f"json/{_module(owner)}.json"), "w") as member:
                     for table, count in self._tables(owner, member).items():
                         if table in counted:
                             counted[table] = count
             carried = {"format": FORMAT, "module": "custody", **self._stores.custody.export()}
-            self._zip.writestr("json/custody.json", _encode(carried))
+            self._zip.writestr(_member("json/custody.json"), _encode(carried))
             if self._settings is not None and (text := text_of(self._settings)):
-                self._zip.writestr("config.toml", text)
-            with self._zip.open("index.html", "w") as member:
+                self._zip.writestr(_member("config.toml"), text)
+            with self._zip.open(_member("index.html"), "w") as member:
                 for piece in self._page():
                     member.write(piece.encode())
-            self._zip.writestr("README.txt", self._readme())
+            self._zip.writestr(_member("README.txt"), self._readme())
         return counted
 
     def _step(self) -> None:
@@ -213,6 +215,17 @@ class _Archive:
         for left_out in (*kept_back, self._stores.custody.LEFT_OUT):
             lines += [f"  {what}: {why}\n" for what, why in left_out.items()]
         return "".join(lines)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Return a member's entry. A ZIP tells years from 1980 to 2107; clocks here may tell any."""
+    now = time.localtime()
+    year = min(max(now.tm_year, 1980), 2107)
+    at = (year, now.tm_mon, now.tm_mday, now.tm_hour, now.tm_min, now.tm_sec)
+    made = zipfile.ZipInfo(name, at)
+    made.compress_type = zipfile.ZIP_DEFLATED
+    made.external_attr = 0o600 << 16
+    return made
 
 
 def _module(owner: Table) -> str:

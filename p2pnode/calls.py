@@ -45,6 +45,10 @@ _decode_result: dict[type[Request], Callable[[Any], Answer]] = {
 }
 
 
+WHOLE = (h11.DONE, h11.MUST_CLOSE)
+"""How the other side stands when its answer is whole; the latter after its last one."""
+
+
 class Exchange:
     """One request and its answer after the other on one stream of bytes; does no IO itself."""
 
@@ -61,7 +65,7 @@ class Exchange:
     @property
     def ended(self) -> bool:
         """Whether the answer under way is whole."""
-        return self._http.their_state is h11.DONE
+        return self._http.their_state in WHOLE
 
     def post(self, body: bytes) -> bytes:
         """Return the bytes that ask for a call or a batch."""
@@ -86,7 +90,7 @@ class Exchange:
         """Take bytes from the stream; return the body when it is whole. Raises LocalError."""
         for _ in self.pieces(found):
             pass
-        if self._http.their_state is not h11.DONE:
+        if not self.ended:
             return None
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
@@ -109,7 +113,7 @@ class Exchange:
                     raise gone()
         except h11.RemoteProtocolError:
             raise gone() from None
-        if self._http.their_state is h11.DONE and self._status not in {200, 204}:
+        if self.ended and self._status not in {200, 204}:
             raise self._refused()
 
     def forget(self) -> None:

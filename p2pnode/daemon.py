@@ -62,6 +62,7 @@ def run(
     notifier = Notifier.taken_from(os.environ)
     with home_lock(home), closing(notifier):
         log.info("starting", version=Plain(__version__))
+        keys.forget_draft(home.vault_key)
         failure: LocalError | None = None
         over = _erased_now(home)
         if over is None:

@@ -8,7 +8,6 @@ of it needs the passphrase: who can delete files can delete these.
 import contextlib
 import os
 import shutil
-from pathlib import Path
 
 import msgspec
 
@@ -111,14 +110,14 @@ def carry_out(home: Home, planned: Intent | None = None) -> list[str]:
     with contextlib.suppress(StoreFull):  # then that there is no key tells it
         _keep(home, msgspec.structs.replace(planned, begun=True))
     try:
-        for path in (home.vault_key, *_drafts(home.vault_key)):
-            _shred(path)
+        for path in (home.vault_key, files.draft_of(home.vault_key)):
+            files.destroy(path)
         files.sync_folder(home.root)
         if intent(home) is None:
             with contextlib.suppress(StoreFull):  # it did not fit; it may fit in the key's place
                 _keep(home, msgspec.structs.replace(planned, begun=True))
-        for path in (home.carry_pass, *_drafts(home.carry_pass)):
-            _shred(path)
+        for path in (home.carry_pass, files.draft_of(home.carry_pass)):
+            files.destroy(path)
         for store in (home.vault, home.custody):
             for path in home.root.glob(f"{store.name}*"):
                 path.unlink()
@@ -167,18 +166,3 @@ def last_word(home: Home, left: list[str]) -> str:
 
 def _keep(home: Home, planned: Intent) -> None:
     files.write_whole(home.erasure, msgspec.json.encode(planned))
-
-
-def _drafts(path: Path) -> list[Path]:
-    return [path.with_name(f"{path.name}.new")]
-
-
-def _shred(path: Path) -> None:
-    """Overwrite a small file, as far as that goes, and unlink it. Raises OSError."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            files.shred(handle)
-        finally:
-            os.close(handle)
-    path.unlink(missing_ok=True)

@@ -3,12 +3,13 @@
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 
 from p2pnode.api.application import Conversation, serve_stream
-from p2pnode.api.http import HttpStream, Refusal
+from p2pnode.api.http import CHUNK, HttpStream, Refusal
 from p2pnode.errors import ConfigError, Denied
 from p2pnode.schema import Service
 
@@ -20,6 +21,9 @@ GRACE = 0.5
 
 CLOSING = 0.5
 """Seconds streams may take to end after the last call did."""
+
+TURNING_AWAY = 1.0
+"""Seconds to tell one client more that there are too many."""
 
 _REFUSED = Refusal(503, "too many clients at once").body
 TOO_MANY = (
@@ -40,8 +44,7 @@ class Server:
         """Serve one client's stream."""
         async with raw:
             if len(self._conversations) >= MAX_CLIENTS:
-                with trio.move_on_after(1):
-                    await raw.send_all(TOO_MANY)
+                await _turn_away(raw)
                 return
             one = Conversation(self._service, HttpStream(raw))
             self._conversations.add(one)
@@ -66,6 +69,15 @@ class Server:
             while self._conversations:
                 self._changed = trio.Event()
                 await self._changed.wait()
+
+
+async def _turn_away(raw: trio.SocketStream) -> None:
+    """Tell a client that there are too many. What it sends is read, or it would not see why."""
+    with trio.move_on_after(TURNING_AWAY), suppress(trio.BrokenResourceError):
+        await raw.send_all(TOO_MANY)
+        await raw.send_eof()
+        while await raw.receive_some(CHUNK):
+            pass
 
 
 async def serve(

@@ -22,8 +22,8 @@ KEPT = "clock"
 
 
 def wall_time() -> int:
-    """Return Unix seconds of the system's clock."""
-    return int(time.time())
+    """Return Unix seconds of the system's clock; 0 for one from before them."""
+    return max(0, int(time.time()))
 
 
 @dataclass

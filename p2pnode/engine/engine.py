@@ -50,6 +50,7 @@ from p2pnode.protocol.link.messages import (
 )
 from p2pnode.spi.transport import Channel, Courier, Diagnosable, Transport
 from p2pnode.turns import asks, carry, effects
+from p2pnode.turns.receive import REFUSED_STORE
 from p2pnode.turns.stores import Stores
 
 log = EventLog("engine")
@@ -65,9 +66,6 @@ AGAIN = 30.0
 
 BYE_ANEW = 2
 """Why a link ends: from now on its two ends recognise each other otherwise."""
-
-REFUSED_STORE = 2
-"""Refusal code: this node cannot store anything now."""
 
 
 class Engine:
@@ -402,6 +400,10 @@ class Engine:
                 for link in self.peers.links.values():
                     if getattr(link.peer, "contact", None) == contact:
                         link.tell(Bye(BYE_ANEW))
+            case effects.NoRoom():
+                self.listeners.warn(
+                    StoreFull("the disk is nearly full: what others write waits where it is")
+                )
             case effects.TwinStepped(twin=number, key=key):
                 if number in self.peers.twins:
                     self.peers.twins[number] = (self.peers.twins[number][0], key)

@@ -109,6 +109,7 @@ class Exchange:
             case Receipts(ids=ids):
                 if device is not None:
                     await owner.post(asks.Acknowledged(device, ids, True, self._transport))
+                self.pump.welcome()
                 self._answered(ids)
             case Accepted(ids=ids):
                 await self._accepted(ids)
@@ -121,6 +122,7 @@ class Exchange:
                 if code == REFUSED_ASKED:
                     self.pump.again_later()
                 else:
+                    self.pump.refused()
                     self.reconciling.settle(ids, arrived=True)
             case Want(ids=ids):
                 self.pump.wanted(ids)

@@ -44,6 +44,10 @@ class Listeners:
         if error.code in self._warnings or len(self._warnings) < MAX_WARNINGS:
             self._warnings[error.code] = error.what
 
+    def calm(self, kind: type[LocalError]) -> None:
+        """Drop the warning of a kind: it is so no more."""
+        self._warnings.pop(kind.code, None)
+
     @contextmanager
     def listening(self) -> Iterator[trio.MemoryReceiveChannel[Event]]:
         """Give a channel of the events stored from now on; it ends when they came too fast."""

@@ -51,6 +51,13 @@ GATHER = (0.05, 0.5)
 AGAIN_AFTER = 2.0 * PATIENCE
 """Seconds after which what another link was to bring is offered again."""
 
+REFUSED_AGAIN = 60.0
+LONGEST_REFUSED = 1_800.0
+"""Seconds after which what a device had no room for is offered again: doubling to the longest."""
+
+MANY = 16
+"""Refusals that still lengthen that."""
+
 MAX_CARRIED = 65_536
 """Ids kept of what the other side may lack; more are found by the next reconciliation."""
 
@@ -80,6 +87,8 @@ class Pump:
         self._random = random
         self._fresh: Waiting[EnvelopeId] = Waiting(strangers, MAX_CARRIED)
         self._again = math.inf
+        self._refusals = 0
+        self._refused_until = -math.inf
         self._device = device
         self._outgoing = outgoing
         self._reached = 0
@@ -147,6 +156,21 @@ class Pump:
         """Another link was to bring something: offer what still waits again, should it not have."""
         self._again = min(self._again, trio.current_time() + AGAIN_AFTER)
         self._more.set()
+
+    def refused(self) -> None:
+        """The device had no room for something: offer what waits again, after ever longer."""
+        now = trio.current_time()
+        if self._device is None or now < self._refused_until:
+            return
+        pause = min(REFUSED_AGAIN * 2.0**self._refusals, LONGEST_REFUSED)
+        self._refusals = min(self._refusals + 1, MANY)
+        self._refused_until = now + pause
+        self._again = min(self._again, self._refused_until)
+        self._more.set()
+
+    def welcome(self) -> None:
+        """The device took something of ours."""
+        self._refusals = 0
 
     async def run(self) -> None:
         """Send until cancelled. Raises ChannelClosed when the other side stops answering."""

@@ -12,9 +12,10 @@ from p2pnode.engine.owner import Owner
 from p2pnode.engine.pairings import Pairings
 from p2pnode.engine.peers import Peers
 from p2pnode.engine.vitals import Vitals
-from p2pnode.errors import LocalError
+from p2pnode.errors import LocalError, StoreFull
 from p2pnode.ids import DeviceId
 from p2pnode.turns import asks
+from p2pnode.turns.upkeep import Kept
 
 UPKEEP_EVERY = 60.0
 """Seconds between upkeep turns, about."""
@@ -69,7 +70,10 @@ class Rounds:
 
     async def keep(self) -> None:
         """Run an upkeep turn."""
-        self._vitals.look(await self._owner.ask(asks.Upkeep(self._examined)))
+        kept: Kept = await self._owner.ask(asks.Upkeep(self._examined))
+        self._vitals.look(kept)
+        if kept.room is not None and kept.room > 0:
+            self._listeners.calm(StoreFull)
 
     async def collect(self) -> None:
         """Let everything go that is over."""

@@ -30,10 +30,9 @@ def write_whole(path: Path, raw: bytes) -> None:
 
     Raises StoreFull or StoreError.
     """
-    draft = path.with_name(f"{path.name}.new")
+    draft = draft_of(path)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+        draft.unlink(missing_ok=True)
         handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -57,6 +56,22 @@ def shred(handle: int) -> None:
     size = min(max(1, os.fstat(handle).st_size), MAX_SHREDDED)
     os.pwrite(handle, utils.random(size), 0)
     os.fsync(handle)
+
+
+def draft_of(path: Path) -> Path:
+    """Return where `write_whole` writes a file first; a crash may leave it there."""
+    return path.with_name(f"{path.name}.new")
+
+
+def destroy(path: Path) -> None:
+    """Overwrite a small file, as far as that goes, and unlink it. Raises OSError."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            shred(handle)
+        finally:
+            os.close(handle)
+    path.unlink(missing_ok=True)
 
 
 def write_instead(path: Path, raw: bytes) -> None:

@@ -6,6 +6,7 @@ unnoticed. Without either, the key lies in the file as it is, for machines whose
 encrypted otherwise. A checksum over everything tells damage from a wrong passphrase.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,7 +24,7 @@ from p2pnode.errors import (
     WrongPassphrase,
 )
 from p2pnode.protocol import primitives
-from p2pnode.store.files import write_instead, write_whole
+from p2pnode.store.files import destroy, draft_of, write_instead, write_whole
 
 Kind = Literal["passphrase", "key-file", "none"]
 
@@ -121,11 +122,19 @@ def change(path: Path, old: Secret, new: Secret, *, cost: Cost = MODERATE) -> No
     `unlock` and `create` raise; then nothing was changed.
     """
     try:
+        forget_draft(path)
         key = unlock(path, passphrase=old.passphrase, key_file=old.key_file)
         write_instead(path, _kept(key, new.passphrase, new.key_file, cost))
     finally:
         old.forget()
         new.forget()
+
+
+def forget_draft(path: Path) -> None:
+    """Destroy what a change that a crash cut short left: the vault's key under the new secret, or
+    bare where there was to be none, while the old one still seems to guard it."""
+    with suppress(OSError):
+        destroy(draft_of(path))
 
 
 def _kept(key: bytes, passphrase: bytes | None, key_file: Path | None, cost: Cost) -> bytes:

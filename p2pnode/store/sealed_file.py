@@ -103,6 +103,8 @@ def write(path: Path, phrase: str, pieces: Iterable[bytes], *, cost: Cost = MODE
 
     Raises InvalidInput when something is at path already, Denied, StoreFull or StoreError.
     """
+    if not path.name:
+        raise InvalidInput(f"{path} is no place for a file")
     key = pwhash.argon2id.kdf(
         primitives.KEY, phrase_secret(phrase), salt := utils.random(16), *cost
     )

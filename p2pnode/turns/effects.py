@@ -74,6 +74,11 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class NoRoom:
+    """Something was not taken in, so that the disk keeps some room: the person must know."""
+
+
+@dataclass(frozen=True, slots=True)
 class Happened:
     """An event was stored: tell the clients that listen now."""
 
@@ -196,6 +201,7 @@ Effect = (
     | Carried
     | Later
     | Charge
+    | NoRoom
     | Happened
     | PeersChanged
     | KeyStepped

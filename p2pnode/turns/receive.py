@@ -30,7 +30,7 @@ from p2pnode.store.records import ContactRow, MessageRow
 from p2pnode.turns import agreements, carry, keeping, note, receipts, redactions, resets, twins
 from p2pnode.turns.asks import BY_COURIER, Arrived, Examine, LinkId, Offered
 from p2pnode.turns.contacts import activate
-from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Later, Receipt, Tell
+from p2pnode.turns.effects import Carried, Charge, Decision, Effect, Later, NoRoom, Receipt, Tell
 from p2pnode.turns.moment import Moment
 from p2pnode.turns.mutual import arrived_for_pairing
 from p2pnode.turns.stores import Stores
@@ -39,6 +39,13 @@ Known = Literal["opened", "come", "held"]
 
 REFUSED_NO_ROOM = 1
 """Refusal code: this node will not carry the envelope now."""
+
+REFUSED_STORE = 2
+"""Refusal code: this node can store nothing now."""
+
+FOR_MAIL = 12_000_000
+"""Bytes of what carried envelopes leave free on the disk that arriving mail may fill. What is left
+after that is this node's own: to write, to erase, to lock, to start again, whatever others send."""
 
 
 def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Decision:
@@ -57,6 +64,9 @@ def arrived(stores: Stores, ask: Arrived, now: Moment, entropy: Entropy) -> Deci
     known = _known(stores, ask.device, envelope)
     if known is not None:
         return Decision("known", tuple(_tell(stores, ask.link, {known: [envelope]})))
+    if stores.room is not None and stores.room() <= -FOR_MAIL:
+        # Before the tag is looked at: the answer must not tell whose it is.
+        return Decision("refused", (Tell(ask.link, Refused(REFUSED_STORE, (envelope,))), NoRoom()))
     if ask.later and not _handed_over(stores, ask, outer):
         return Decision("later", (Later(ask),))
     if stores.vault.opened.refused(envelope):

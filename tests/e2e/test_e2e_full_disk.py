@@ -85,6 +85,9 @@ def scene(folder: Path) -> None:
         ana.start()
         assert ("bo", "before") in texts(ana, "bo")
         ballast.unlink()
+        with ana.client() as client:  # a fresh link asks at once; this one would in a minute
+            client.call(schema.Lock())
+            client.call(opening)
         delivered(bo, [waiting])
         delivered(ana, [ana.lines("send", "bo", "room again")[0]["id"]])
         assert ana.end() == 0

@@ -4,6 +4,7 @@ The vault is looked at as it is without its encryption, free pages included; so 
 not found is not there.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from p2pnode import schema
 from p2pnode.errors import StoreFull
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.turns import asks, commit
+from p2pnode.turns.receive import FOR_MAIL
 from tests.correspondents import DAY, decrypted
 from tests.people import Person, history, pair, reached, send
 
@@ -208,3 +210,60 @@ async def test_a_node_ends_well_when_there_is_no_room_to_keep_its_clock(
         monkeypatch.setitem(commit.TURNS, asks.Upkeep, full)
         assert (await node.call(schema.GetStatus())).locked is False
     ana.close()
+
+
+async def test_mail_a_full_disk_refused_goes_once_there_is_room(monkeypatch, autojump_clock):
+    """It waited until the link ended, for days on a good one, and was said to be on its way."""
+    net = MemoryNet()
+    ana, bo = Person(net, "ana"), Person(net, "bo")
+    real, refused = commit.TURNS[asks.Arrived], []
+
+    def full(stores, ask, now, entropy):
+        if stores.vault is bo.stores.vault and trio.current_time() < room_at:
+            refused.append(trio.current_time())
+            raise StoreFull("the disk is full")
+        return real(stores, ask, now, entropy)
+
+    room_at = 0.0
+    monkeypatch.setitem(commit.TURNS, asks.Arrived, full)
+    async with ana.on() as a, bo.on() as b:
+        assert await pair(a, b) == ["paired", "paired"]
+        await reached(a, await send(a, "bo", "before"))
+        [link] = a.engine.peers.by_device.values()
+        room_at = trio.current_time() + 7_200
+        waiting = [await send(a, "bo", f"{number}") for number in range(3)]
+        await trio.sleep_until(room_at)
+        for one in waiting:
+            await reached(a, one)
+        assert list(a.engine.peers.by_device.values()) == [link]
+        assert trio.current_time() < room_at + 2_000
+        assert 6 < len(refused) < 60  # tried again, ever more rarely
+        await reached(a, await send(a, "bo", "after"))
+        assert [one.text for one in await history(b, "ana")] == ["before", "0", "1", "2", "after"]
+    ana.close()
+    bo.close()
+
+
+async def test_what_others_write_leaves_this_node_room_to_work(autojump_clock):
+    """One contact could fill the disk to its last byte: then nothing could be written, erased,
+    locked or started any more."""
+    net, room = MemoryNet(), [1]
+    ana, bo = Person(net, "ana"), Person(net, "bo")
+    bo.stores = replace(bo.stores, room=lambda: room[0])
+    async with ana.on() as a, bo.on() as b:
+        assert await pair(a, b) == ["paired", "paired"]
+        await reached(a, await send(a, "bo", "before"))
+        room[0] = -FOR_MAIL
+        waiting = [await send(a, "bo", f"{number}") for number in range(3)]
+        await reached(b, await send(b, "ana", "mine goes"), "delivered")
+        await trio.sleep(600)
+        assert [one.text for one in await history(b, "ana")] == ["before", "mine goes"]
+        assert "nearly full" in (await b.call(schema.GetStatus())).warnings[0]
+        await b.call(schema.VerifyContact(contact="ana", matches=True))
+        room[0] = 1
+        for one in waiting:
+            await reached(a, one)
+        assert (await b.call(schema.GetStatus())).warnings == []
+        assert len(await history(b, "ana")) == 5
+    ana.close()
+    bo.close()

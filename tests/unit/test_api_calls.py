@@ -259,6 +259,28 @@ async def test_one_client_more_than_there_is_room_for_is_told(tmp_path):
         assert (await api.call("node.status"))["schema"] == 1
 
 
+async def test_more_clients_than_there_is_room_for_come_and_go(tmp_path):
+    """One that had gone before it could be told ended the daemon."""
+    async with served(tmp_path) as api:
+        streams = [await api.stream() for _ in range(MAX_CLIENTS)]
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        for _ in range(100):  # the kernel keeps as many waiting: they are met all at once, and gone
+            one = await api.stream()
+            one.socket.close()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+
+        def ask() -> None:
+            with BlockingClient(api.path) as client:
+                client.call(schema.GetStatus())
+
+        with pytest.raises(NoDaemon, match="too many clients"):
+            await trio.to_thread.run_sync(ask)
+        for stream in streams:
+            await stream.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert (await api.call("node.status"))["schema"] == 1
+
+
 async def test_the_blocking_client_keeps_a_stream_and_opens_another_when_it_is_gone(tmp_path):
     async with served(tmp_path) as api:
 

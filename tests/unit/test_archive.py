@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+import time
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from p2pnode import archive
 from p2pnode.errors import Denied, InvalidInput, StoreError
+from p2pnode.store import sealed_file
 from p2pnode.turns import asks, views
 from tests.correspondents import Correspondent, befriend, decrypted, exchange
 
@@ -173,3 +175,20 @@ def test_the_file_is_private_whole_and_never_overwritten_unawares(people, tmp_pa
         export(ana, tmp_path / "cut.zip", told=interrupted)
     assert not list(tmp_path.glob("*cut.zip*"))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("at", [0, -2_000_000_000, 8_000_000_000, 400_000_000_000])
+def test_an_archive_is_made_whatever_the_clock_says(people, tmp_path, monkeypatch, at):
+    """A ZIP knows the years 1980 to 2107, and a Pi that nobody told the time lives in 1970."""
+    ana, _ = people
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(at))
+    monkeypatch.setattr("time.time", lambda: at)
+    assert "index.html" in export(ana, tmp_path / "archive.zip")
+
+
+def test_a_place_without_a_name_is_refused(people):
+    ana, _ = people
+    with pytest.raises(InvalidInput, match="no place"):
+        export(ana, Path("/"), replace=True)
+    with pytest.raises(InvalidInput, match="no place"):
+        sealed_file.write(Path("/"), sealed_file.new_phrase(), [])
