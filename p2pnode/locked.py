@@ -87,7 +87,7 @@ class LockedNode(schema.Service):
                 taken = await self.engine.couriers.read(place)
                 return schema.CourierRead(**taken._asdict())
             case schema.GetErasures() | schema.CancelErasures(contact=""):
-                return schema.Erasures(erasing=[])  # of the vault's none can be told
+                return schema.Erasures(erasing=[], locked=True)  # of the vault's none can be told
             case _:
                 await trio.lowlevel.checkpoint()
                 raise VaultLocked(

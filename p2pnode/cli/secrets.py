@@ -61,12 +61,17 @@ def typed(
             hint=f"Give {options}passphrase-file FILE"
             + (f", {options}key-file FILE, or --no-passphrase" if twice else " or --key-file FILE"),
         )
-    first = getpass.getpass(ask)
-    if not first:
-        raise InvalidInput("the passphrase is empty", hint="Or choose: --no-passphrase")
-    if twice and getpass.getpass("Again: ") != first:
-        raise InvalidInput("the two differ", hint="Nothing was done; try again.")
-    return first.encode()
+    try:
+        first = getpass.getpass(ask)
+        if not first:
+            raise InvalidInput("the passphrase is empty", hint="Or choose: --no-passphrase")
+        if twice and getpass.getpass("Again: ") != first:
+            raise InvalidInput("the two differ", hint="Nothing was done; try again.")
+        return first.encode()
+    except UnicodeError:
+        raise InvalidInput(
+            "the passphrase is no UTF-8", hint=f"Give {options}passphrase-file FILE"
+        ) from None
 
 
 def for_new_vault(

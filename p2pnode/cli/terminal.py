@@ -73,10 +73,13 @@ class Terminal:
             sys.stderr.flush()
 
     def ask(self, question: str) -> str | None:
-        """Ask on stderr and read a line from stdin; None at its end."""
+        """Ask on stderr and read a line from stdin; None at its end. Raises InvalidInput."""
         sys.stderr.write(question + " ")
         sys.stderr.flush()
-        answer = sys.stdin.readline()
+        try:
+            answer = sys.stdin.readline()
+        except UnicodeDecodeError:
+            raise InvalidInput("what was typed is not UTF-8 text") from None
         return answer.strip() if answer else None
 
     def confirmed(self, question: str) -> bool | None:

@@ -171,11 +171,27 @@ def _cancel(terminal: Terminal, home: Home, contact: str) -> None:
             raise
         done = Erasures(erasing=[], cancelled=int(erasure.cancel(home)))
     count = done.cancelled
-    terminal.show(done, f"cancelled: {count}" if count else "nothing was planned")
+    nothing = "nothing was cancelled" if done.locked else "nothing was planned"
+    terminal.show(done, f"cancelled: {count}" if count else nothing)
+    _tell_locked(terminal, done)
 
 
 def _show(terminal: Terminal, found: Erasures) -> None:
     lines = [erasing(one) for one in found.erasing]
-    terminal.show(found, "\n".join(lines) or "nothing is planned to be erased")
+    nothing = (
+        "of the whole node nothing is planned"
+        if found.locked
+        else "nothing is planned to be erased"
+    )
+    terminal.show(found, "\n".join(lines) or nothing)
     if found.erasing:
         terminal.talk("To cancel: p2pnode erase --cancel")
+    _tell_locked(terminal, found)
+
+
+def _tell_locked(terminal: Terminal, found: Erasures) -> None:
+    if found.locked:
+        terminal.talk(
+            "! The vault is locked: what is planned for contacts and conversations stands, and can"
+            " be told and cancelled after: p2pnode unlock"
+        )

@@ -58,7 +58,9 @@ class Erasing(Answer, frozen=True):
 
 
 class Erasures(Answer, frozen=True):
-    """What is planned now; cancelled: how many were until this call."""
+    """What is planned now; cancelled: how many were until this call. locked: of what is planned in
+    the vault nothing can be told or cancelled until it is open."""
 
     erasing: list[Erasing]
     cancelled: int = 0
+    locked: bool = False

@@ -98,6 +98,9 @@ def test_a_locked_node_and_one_that_does_not_run_are_erased_without_the_secret(t
     with homes(ana, bo):
         ana.start(locked=True)
         assert ana.lines("erase", "--all", "--yes")[0]["erasing"][0]["what"] == "all"
+        # What is planned inside of the vault stands, and nobody is told that there was nothing.
+        assert ana.cli("erase", "--cancel").strip() == "cancelled: 1"
+        assert ana.lines("erase", "--cancel")[0]["locked"] is True
         ana.cli("erase", "--all", "--now", "--yes")
         assert ana.process is not None
         assert ana.process.wait(PATIENCE) == 0

@@ -13,6 +13,8 @@ import trio
 
 from p2pnode import errors, schema
 from p2pnode.__main__ import LOCAL
+from p2pnode.cli import secrets
+from p2pnode.cli.terminal import Terminal
 from p2pnode.cli.verbs import VERBS
 from p2pnode.store import keys
 from tests.served import served
@@ -462,3 +464,22 @@ async def test_a_transport_that_hangs_or_fails_does_not_hold_up_the_doctor(autoj
         ("looks", "pass"),
     ]
     assert "somebody" not in told[1].detail
+
+
+def test_what_is_typed_and_is_no_text_is_refused(monkeypatch):
+    """A terminal sends whatever bytes its keyboard makes."""
+
+    class Typed:
+        def isatty(self):
+            return True
+
+        def readline(self):
+            return b"caf\xe9\n".decode()
+
+    monkeypatch.setattr(sys, "stdin", Typed())
+    monkeypatch.setattr("getpass.getpass", lambda ask: sys.stdin.readline())
+    terminal = Terminal()
+    with pytest.raises(errors.InvalidInput, match="UTF-8"):
+        secrets.typed(terminal, twice=False)
+    with pytest.raises(errors.InvalidInput, match="UTF-8"):
+        terminal.ask("Name?")
