@@ -1,12 +1,11 @@
 """What this machine brings: calls of the local API, its answers, and files a person wrote."""
 
-import io
 import json
+import os
 from contextlib import suppress
 from importlib.metadata import entry_points
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 import trio
 import trio.testing
@@ -159,8 +158,12 @@ def _configs() -> Prepared:
     )
     watch = b'[transports.courier]\nwatch = ["/media/stick"]\nmax_size = 9\n[transports]\nlan = 0\n'
 
+    file = os.memfd_create("config.toml")
+    path = Path(f"/proc/self/fd/{file}")
+
     def load(raw: bytes) -> None:
-        path: Any = SimpleNamespace(name="config.toml", open=lambda _: io.BytesIO(raw))
+        os.truncate(file, 0)
+        os.pwrite(file, raw, 0)
         enabled = config.load(path, set(SETTINGS)).enabled()
         for name, table in enabled.items():
             if name in SETTINGS:
