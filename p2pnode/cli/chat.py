@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from p2pnode.schema import Event, Message
 
 CONSUMER = "chat"
+
 PAGE = 1_000
+"""Events passed over at once at the start."""
+
 STEP = 30.0
+"""Seconds of one wait for events."""
+
 BACKLOG = 20
 """Messages shown at the start."""
 
