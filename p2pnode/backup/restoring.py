@@ -37,6 +37,7 @@ from p2pnode.turns.pairing import free_name
 from p2pnode.turns.stores import Stores
 
 MAX_CONTACTS = 100_000
+"""Contacts in one backup: far more than anybody has, and as many as are held at once."""
 
 
 class Restored(NamedTuple):

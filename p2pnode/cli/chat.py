@@ -1,6 +1,5 @@
 """`chat`: a conversation line by line, for terminals, pipes and screen readers alike."""
 
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ import click
 
 from p2pnode.cli.history import shown
 from p2pnode.cli.notices import notice
-from p2pnode.cli.terminal import Terminal, clean
+from p2pnode.cli.terminal import Terminal, clean, read_line
 from p2pnode.cli.verbs import contact_names, flags
 from p2pnode.errors import LocalError
 
@@ -17,8 +16,13 @@ if TYPE_CHECKING:
     from p2pnode.schema import Event, Message
 
 CONSUMER = "chat"
+
 PAGE = 1_000
+"""Events passed over at once at the start."""
+
 STEP = 30.0
+"""Seconds of one wait for events."""
+
 BACKLOG = 20
 """Messages shown at the start."""
 
@@ -122,7 +126,7 @@ def _talk(terminal: Terminal, client: "BlockingClient", name: str) -> None:
     from p2pnode.schema import Send, Why
 
     last = ""
-    while line := sys.stdin.readline():
+    while line := read_line():
         text = line.rstrip("\r\n")
         try:
             if text == "/quit":

@@ -13,6 +13,7 @@ from p2pnode.cli.verbs import DefaultGroup, flags
 from p2pnode.errors import InvalidInput, LocalError, PairingFailed
 
 if TYPE_CHECKING:
+    from p2pnode.cli.qr import Kind
     from p2pnode.client import BlockingClient
     from p2pnode.schema import Pairing, PairingStep
 
@@ -98,7 +99,7 @@ def show(
             )
         pairing = client.call(ShowCode(remote=remote, timeout=COMES_UP if remote else 0))
         opened.append(pairing.pairing)
-        _tell_code(terminal, pairing, [path for path in (png, svg) if path is not None])
+        _tell_code(terminal, pairing, {"png": png, "svg": svg})
         _follow(terminal, client, pairing.pairing, accept=accept, petname=petname)
 
 
@@ -148,7 +149,7 @@ def mutual(
             own = client.call(ShowCode(mutual=True))
             pairing = own.pairing
             opened.append(pairing)
-            _tell_code(terminal, own, [])
+            _tell_code(terminal, own, {})
         if uri is None and image is None:
             uri = terminal.ask("The other's code:") or ""
         code = _given(uri, image)
@@ -205,11 +206,12 @@ def _voided(terminal: Terminal, client: "BlockingClient") -> Iterator[list[str]]
             signal.signal(name, action)
 
 
-def _tell_code(terminal: Terminal, pairing: "Pairing", files: list[Path]) -> None:
+def _tell_code(terminal: Terminal, pairing: "Pairing", files: "dict[Kind, Path | None]") -> None:
     from p2pnode.cli.qr import drawn, written
 
-    for path in files:
-        written(pairing.uri, path)
+    for kind, path in files.items():
+        if path is not None:
+            written(pairing.uri, path, kind)
     if terminal.json:
         terminal.record({"event": "code", "uri": pairing.uri, "pairing": pairing.pairing})
         return

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Literal
 
 from p2pnode import disk
 from p2pnode.errors import InvalidInput
@@ -29,11 +30,14 @@ def drawn(text: str, *, colour: bool) -> list[str]:
     return lines
 
 
-def written(text: str, path: Path) -> None:
-    """Write a QR code to a .png or .svg file. Raises InvalidInput."""
+Kind = Literal["png", "svg"]
+
+
+def written(text: str, path: Path, kind: Kind) -> None:
+    """Write a QR code to a file of whatever name. Raises InvalidInput."""
     drawing = io.BytesIO()
     try:
-        _code(text).save(drawing, kind=path.suffix[1:].lower(), scale=8, border=4)
+        _code(text).save(drawing, kind=kind, scale=8, border=4)
         disk.write(path, drawing.getvalue(), private=False)
     except OSError as error:
         raise InvalidInput(

@@ -28,6 +28,7 @@ LOOK_AGAIN = 0.5
 """Seconds between looks for a daemon that has gone, or for its vault to be unlocked."""
 
 CHUNK = 65_536
+"""Bytes read from stdin at once."""
 
 STDIN, STDOUT = 0, 1
 

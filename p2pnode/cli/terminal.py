@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from p2pnode.client import BlockingClient
     from p2pnode.schema import Answer
 
-__all__ = ["Terminal", "ago", "as_daemon", "clean", "clean_lines", "moment", "read_stdin"]
+__all__ = [
+    "Terminal",
+    "ago",
+    "as_daemon",
+    "clean",
+    "clean_lines",
+    "moment",
+    "read_line",
+    "read_stdin",
+]
 
 ASKED = 3
 """How often a question is asked before what was typed is taken for no answer."""
@@ -76,10 +85,7 @@ class Terminal:
         """Ask on stderr and read a line from stdin; None at its end. Raises InvalidInput."""
         sys.stderr.write(question + " ")
         sys.stderr.flush()
-        try:
-            answer = sys.stdin.readline()
-        except UnicodeDecodeError:
-            raise InvalidInput("what was typed is not UTF-8 text") from None
+        answer = read_line()
         return answer.strip() if answer else None
 
     def confirmed(self, question: str) -> bool | None:
@@ -147,6 +153,16 @@ def read_stdin(limit: int) -> str:
     raw = raw[:-1] if raw.endswith(b"\n") else raw
     if len(raw) > limit:
         raise InvalidInput(f"the text is longer than {limit} bytes", hint="Send it in parts")
+    return _text(raw)
+
+
+def read_line() -> str:
+    """Return the next line of stdin with its end, "" when there is none. Raises InvalidInput."""
+    # Not through sys.stdin itself, whose way with what is no text depends on the locale.
+    return _text(sys.stdin.buffer.readline())
+
+
+def _text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:

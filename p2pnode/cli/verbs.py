@@ -44,6 +44,7 @@ BEFORE = {"--home": 2, "--json": 1, "--no-color": 1, "--no-plain": 1, "--plain":
 """Flag that may stand before a verb's own verb → words it takes."""
 
 INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
 
 QUICK = 2.0
 """Seconds a shell that completes a name waits for the daemon."""

@@ -64,7 +64,7 @@ MAX_STRANGERS = 16
 """Links with strangers at once; one more ends the oldest, so that contacts always find room."""
 
 LINK_VERSION = 1
-
+"""What a Hello says of who speaks: the first version of what travels on a standing link."""
 
 log = EventLog("links")
 

@@ -203,7 +203,7 @@ class Pairings:
         whoever waits at this desk is told to wait no longer.
         """
         for desk in list(self._desks.values()):
-            if desk.over or trio.current_time() < desk.deadline or desk.kind == "mutual":
+            if desk.over or trio.current_time() < desk.deadline:
                 continue
             if desk.agreed is not None:
                 self._fail(desk, "unconfirmed")

@@ -18,9 +18,12 @@ from p2pnode.errors import RemoteError
 KEY = 32
 NONCE = 24
 AEAD_TAG = 16
+"""Bytes of any symmetric or X25519 key; of an XChaCha20-Poly1305 nonce, and of its tag."""
+
 KEM_SEED = 64
 KEM_PUBLIC = 1184
 KEM_CIPHERTEXT = 1088
+"""Bytes of ML-KEM-768 (FIPS 203): private seed (d ‖ z), public key, ciphertext."""
 
 
 def digest(label: bytes, *parts: bytes, size: int = 32) -> bytes:

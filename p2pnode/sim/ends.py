@@ -36,6 +36,9 @@ PAGE = 128
 CHUNK = 32
 GATHER = 0.3
 MAX_CARRIED = 65_536
+"""As the engine's pump: ids offered at once, envelopes read at once, seconds in which fresh ones
+are gathered, ids kept of what the other side may lack."""
+
 LATE = 2.0
 """Seconds a message comes late at most, where a medium reorders."""
 

@@ -29,6 +29,7 @@ SIZE = 4_096
 
 STRANGERS, OWN = b"strangers", b"own"
 LOOKED_AT = 32
+"""Items that make room for one at most, and of a source that are looked at for that."""
 
 
 @dataclass(eq=False, slots=True)

@@ -20,6 +20,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 MAX_NODES = 10_000
 MAX_DAYS = 366
+"""What a scenario may ask for: nodes, and days of virtual time."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -106,7 +106,7 @@ def test_neither_log_nor_metrics_name_anybody_at_any_level(network, tmp_path):
     root.mkdir()
     small = root / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(small)], check=True)
     try:
         _live(net, root, small)
     finally:

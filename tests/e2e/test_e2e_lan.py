@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_and_survived(network, tmp_path):
     network("probe")  # needs root, as mounting does
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(small)], check=True)
     try:
         _fill(small)
     finally:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from p2pnode import schema
-from p2pnode.errors import LocalError, PairingFailed, StoreFull
+from p2pnode.errors import InvalidInput, LocalError, PairingFailed, StoreFull
 from p2pnode.node import Node
 from p2pnode.protocol import limits
 from p2pnode.turns import asks, commit
@@ -217,3 +217,21 @@ async def test_a_code_the_store_refused_is_not_open(two, autojump_clock, monkeyp
                 with pytest.raises(StoreFull):
                     await a.call(schema.ShowCode(mutual=True))
         await a.call(schema.ShowCode(mutual=True))
+
+
+async def test_mutual_scans_that_nobody_answered_make_room_once_they_are_over(
+    two, monkeypatch, autojump_clock
+):
+    monkeypatch.setattr(limits, "MUTUAL_LIFETIME", 3_600)
+    _, ana, _ = two
+    async with ana.on() as a:
+        shown = [
+            await a.call(schema.ShowCode(mutual=True)) for _ in range(limits.MAX_OPEN_PAIRINGS)
+        ]
+        with pytest.raises(InvalidInput, match="too many"):
+            await a.call(schema.ShowCode())
+        await trio.sleep(4_000)
+        step = await a.call(schema.NextStep(pairing=shown[0].pairing, seen=0, timeout=5))
+        assert (step.event, step.reason) == ("failed", "expired")
+        await a.call(schema.ShowCode(mutual=True))
+        await a.call(schema.ShowCode())

@@ -20,14 +20,22 @@ def test_a_code_fits_a_terminal_of_80_by_24(uri):
 @pytest.mark.parametrize("uri", [PLAIN, LONGEST])
 def test_what_is_written_as_png_is_read_back(uri, tmp_path):
     path = tmp_path / "code.png"
-    qr.written(uri, path)
+    qr.written(uri, path, "png")
     assert qr.read(path) == uri
 
 
-def test_svg_is_written(tmp_path):
-    path = tmp_path / "code.svg"
-    qr.written(PLAIN, path)
+@pytest.mark.parametrize("name", ["code.svg", "code", "code.txt", "code.png"])
+def test_what_is_written_is_what_was_asked_for_whatever_its_name(name, tmp_path):
+    path = tmp_path / name
+    qr.written(PLAIN, path, "svg")
     assert "<svg" in path.read_text()
+    qr.written(PLAIN, path, "png")
+    assert qr.read(path) == PLAIN
+
+
+def test_a_file_that_cannot_be_written_is_said_to_be_none(tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be written"):
+        qr.written(PLAIN, tmp_path / "nowhere" / "code", "png")
 
 
 def test_other_pictures_are_refused_in_words(tmp_path):
@@ -35,6 +43,6 @@ def test_other_pictures_are_refused_in_words(tmp_path):
     path.write_bytes(b"not a picture")
     with pytest.raises(InvalidInput, match="not a picture"):
         qr.read(path)
-    qr.written("HELLO", path)
+    qr.written("HELLO", path, "png")
     with pytest.raises(InvalidInput, match="no pairing code"):
         qr.read(path)

@@ -132,6 +132,17 @@ async def test_a_command_line_that_makes_no_sense_is_an_error_like_all_others(tm
         assert told["hint"]
 
 
+@pytest.mark.parametrize(
+    "words", [("chat", "bo"), ("contacts", "remove", "bo"), ("pair", "mutual")]
+)
+async def test_what_is_typed_and_is_no_text_is_refused_in_words(tmp_path, words):
+    async with served(tmp_path):
+        code, out, talk = await verb(tmp_path, *words, stdin=b"\xff\xfe\n")
+        assert code == 2
+        assert "not UTF-8" in talk
+        assert "Traceback" not in out + talk
+
+
 async def test_without_a_daemon(tmp_path):
     code, out, talk = await verb(tmp_path, "status", "--json")
     assert (code, out) == (3, "")

@@ -17,6 +17,7 @@ from p2pnode.protocol.primitives import (
 
 NAME = b"Noise_NN_25519_ChaChaPoly_BLAKE2b"
 HASH = 64
+"""Bytes of a BLAKE2b digest, as Noise uses it."""
 
 _FIRST_NONCE = bytes(12)
 _REKEY_NONCE = bytes(4) + b"\xff" * 8

@@ -39,6 +39,7 @@ from p2pnode.protocol.pairing.confirm import Confirm, check_mac
 from p2pnode.protocol.pairing.sas import sas
 
 NONCE = 32
+"""Bytes of the random number each side adds to the words that people compare."""
 
 _COMMIT_LABEL = b"p2pnode join"
 _OPENING_LABEL = b"p2pnode opening"

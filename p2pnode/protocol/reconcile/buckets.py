@@ -21,6 +21,7 @@ REST = 8
 """Bytes that stand for all groups said to be equal."""
 
 ROOT = 16
+"""Bytes that stand for a whole set."""
 
 
 class Leaf(msgspec.Struct, frozen=True, gc=False):

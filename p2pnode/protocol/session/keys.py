@@ -16,7 +16,10 @@ RATCHET = DH_AND_KEM + primitives.KEM_CIPHERTEXT
 """Bytes of the part every header of a chain repeats: public keys, then KEM ciphertext (2,304)."""
 
 TOKEN = 16
+"""Bytes of a delivered-token."""
+
 HANDLE = 8
+"""Bytes that name a session in index statements."""
 
 
 class First(NamedTuple):

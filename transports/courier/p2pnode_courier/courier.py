@@ -1,6 +1,6 @@
 """The courier: puts parcels into folders as bundles, and takes them from there."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +17,6 @@ from p2pnode_courier.failures import CourierFull, told
 from p2pnode_courier.folder import MAX_FILES, Entry, Listing
 from p2pnode_courier.known import KEY, Known
 from p2pnode_courier.settings import CourierSettings, usable
-
-Gone = Callable[[bytes], Awaitable[bool]]
-"""Says of an envelope's bytes whether nobody needs it any more."""
 
 
 @dataclass(slots=True)
@@ -90,22 +87,6 @@ class FolderCourier(Courier):
             for parcel in (await self._contents(place, entry, counts)).parcels:
                 yield parcel
             self._known.taken(place, entry)
-
-    async def clear(self, place: str, gone: Gone) -> int:
-        """Remove the bundles of which every whole envelope is gone; return how many.
-
-        A file without a whole envelope is left alone: it may be somebody else's.
-        """
-        removed = 0
-        async with self._changing:
-            listing, counts = await self._look(place)
-            counts.left = max(0, len(listing.bundles) - MAX_FILES)
-            for entry in listing.bundles[:MAX_FILES]:
-                found = await self._contents(place, entry, counts)
-                if found.parcels and await _all_gone(found, gone):
-                    with _telling():
-                        removed += await trio.to_thread.run_sync(folder.remove, place, entry)
-        return removed
 
     async def diagnose(self) -> list[Check]:
         """Look at the watched folders."""
@@ -194,13 +175,6 @@ def _store(place: str, parcels: Sequence[Parcel], stems: set[str]) -> Entry:
 
 def _key(parcel: Parcel) -> bytes:
     return blake2b(parcel.envelope, digest_size=KEY).digest()
-
-
-async def _all_gone(found: Contents, gone: Gone) -> bool:
-    for parcel in found.parcels:
-        if not await gone(parcel.envelope):
-            return False
-    return True
 
 
 @contextmanager

@@ -147,16 +147,6 @@ def sweep(place: str, listing: Listing) -> int:
     return swept
 
 
-def remove(place: str, entry: Entry) -> bool:
-    """Remove a file if it is still the one that was listed; return whether it was."""
-    with _opened(place) as folder:
-        if _entry(entry.name, folder) != entry:
-            return False
-        os.unlink(entry.name, dir_fd=folder)
-        _sync_folder(folder)
-        return True
-
-
 def stem(name: str) -> str:
     """Return a file's name without its ending, as FAT compares it."""
     return name.lower()[: -len(WHOLE)]

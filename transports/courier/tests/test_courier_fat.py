@@ -111,9 +111,3 @@ async def test_a_read_only_stick_can_be_taken_from(monkeypatch, tmp_path):
     assert await courier().put(str(tmp_path), MANY) == Deposit(0, 0)
     with pytest.raises(Denied):
         await courier().put(str(tmp_path), parcels(11))
-    with pytest.raises(Denied):
-        await courier().clear(str(tmp_path), everything)
-
-
-async def everything(envelope):
-    return True
