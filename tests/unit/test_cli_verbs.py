@@ -82,6 +82,15 @@ async def test_each_verb_tells_people_and_programs(tmp_path):
             assert talk == ""
 
 
+async def test_erasing_tells_of_files_it_does_not_reach(tmp_path):
+    (tmp_path / "vault.db.damaged-1").touch()
+    async with served(tmp_path):
+        for what in ("--contact", "--conversation"):
+            code, _, told = await verb(tmp_path, "erase", what, "bo", "--yes")
+            assert code == 0
+            assert "set aside; delete that yourself: vault.db.damaged-1" in told
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
