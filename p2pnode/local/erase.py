@@ -95,7 +95,8 @@ def _one(terminal: Terminal, what: str, name: str, *, now: bool, yes: bool) -> N
         _show(terminal, done)
     aside = sorted(clean(one.name) for one in terminal.home.root.glob("*.damaged-*"))
     if aside:
-        terminal.talk(f"! Not in what repair has set aside; delete that yourself: {', '.join(aside)}")
+        files = ", ".join(aside)
+        terminal.talk(f"! Not in what repair has set aside; delete that yourself: {files}")
 
 
 def _all(terminal: Terminal, home: Home, *, now: bool, settings: bool, yes: bool) -> None:

@@ -1,6 +1,7 @@
 """The commands over the real API: data and talk apart, exit codes, nothing raw on the terminal."""
 
 import importlib
+import io
 import json
 import re
 import sys
@@ -489,15 +490,13 @@ async def test_a_transport_that_hangs_or_fails_does_not_hold_up_the_doctor(autoj
 def test_what_is_typed_and_is_no_text_is_refused(monkeypatch):
     """A terminal sends whatever bytes its keyboard makes."""
 
-    class Typed:
+    class Typed(io.TextIOWrapper):
         def isatty(self):
             return True
 
-        def readline(self):
-            return b"caf\xe9\n".decode()
-
-    monkeypatch.setattr(sys, "stdin", Typed())
-    monkeypatch.setattr("getpass.getpass", lambda ask: sys.stdin.readline())
+    line = b"caf\xe9\n"
+    monkeypatch.setattr(sys, "stdin", Typed(io.BytesIO(line), encoding="utf-8"))
+    monkeypatch.setattr("getpass.getpass", lambda ask: line.decode())
     terminal = Terminal()
     with pytest.raises(errors.InvalidInput, match="UTF-8"):
         secrets.typed(terminal, twice=False)
