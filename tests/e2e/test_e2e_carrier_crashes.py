@@ -56,6 +56,7 @@ def test_fifty_kills_of_a_carrier_lose_nothing_it_accepted(tmp_path, chance):
                 client.call(schema.Send(to="cy", text=f"number {number}")).id
                 for number in range(MESSAGES)
             ]
+        settings = bo.home.config.read_text()
         for kill in range(KILLS):
             # While it takes envelopes in, and from the middle on while it hands them out as well.
             if kill == KILLS // 2:
@@ -67,6 +68,9 @@ def test_fifty_kills_of_a_carrier_lose_nothing_it_accepted(tmp_path, chance):
             assert bo.process is not None
             bo.process.kill()
             bo.process.wait()
+            # Every other life of it writes what it takes in batch by batch.
+            batches = "on" if kill % 2 else "off"
+            bo.home.config.write_text(f'{settings}[store]\nbatch_writes = "{batches}"\n')
             bo.launch()
             bo.ready()
         with ana.client() as client:
