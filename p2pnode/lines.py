@@ -59,7 +59,9 @@ def as_json(value: "Answer | dict[str, Any]") -> str:
     import msgspec
 
     if isinstance(value, dict):
-        value = {"schema": 1, **value}
+        from p2pnode.schema import SCHEMA
+
+        value = {"schema": SCHEMA, **value}
     return escaped(msgspec.json.encode(value).decode())
 
 

@@ -79,7 +79,7 @@ _decode_params[DISCOVER] = msgspec.json.Decoder(Request).decode
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One call that can be carried out; number is None for a notification."""
+    """One call that can be carried out; number is UNSET for a notification."""
 
     number: Number | msgspec.UnsetType
     method: str

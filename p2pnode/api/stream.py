@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 import msgspec
 
 from p2pnode.errors import LocalError
-from p2pnode.schema import Events, Service, TakeEvents
+from p2pnode.schema import SCHEMA, Events, Service, TakeEvents
 
 PAGE = 32
 """Events taken at once: at most 2 MiB of text."""
@@ -41,7 +41,7 @@ async def parts(service: Service, take: TakeEvents) -> AsyncGenerator[bytes, Non
         try:
             page = await service.call(take)
         except LocalError as error:
-            what = encode({"schema": 1, "code": error.code, "what": error.what})
+            what = encode({"schema": SCHEMA, "code": error.code, "what": error.what})
             yield b"event: error\ndata: %s\n\n" % what
             return
         assert isinstance(page, Events)

@@ -194,9 +194,11 @@ class Bridge:
 
     async def _tell(self, state: str) -> None:
         """Tell how the daemon is, when that has changed."""
+        from p2pnode.schema import SCHEMA
+
         if state != self._state:
             self._state = state
-            await self._notify("daemon", {"schema": 1, "state": state})
+            await self._notify("daemon", {"schema": SCHEMA, "state": state})
 
     async def _notify(self, method: str, params: Any) -> None:
         import msgspec

@@ -3,7 +3,7 @@
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from math import hypot
+from math import hypot, isnan
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -162,16 +162,24 @@ def _trace(scenario: Scenario) -> Iterator[Encounter]:
                     break
                 if not row or row[0].strip().lower() == "time":
                     continue
-                start, duration = float(row[0]), float(row[3])
+                start, duration = _number(row[0]), _number(row[3])
                 a, b = (numbers.setdefault(name.strip(), len(numbers)) for name in row[1:3])
                 if a == b or max(a, b) >= scenario.nodes or start >= scenario.seconds:
                     continue
                 end = min(start + duration, scenario.seconds)
-                bandwidth = float(row[4]) if len(row) > 4 and row[4].strip() else 0.0
+                bandwidth = _number(row[4]) if len(row) > 4 and row[4].strip() else 0.0
                 yield Encounter(start, end, min(a, b), max(a, b), bandwidth)
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise InvalidInput(
             "the trace cannot be read",
             why=str(error),
             hint="Lines of time,node,node,duration,bandwidth",
         ) from None
+
+
+def _number(text: str) -> float:
+    """Return the number written there; what is no number must not be put in order of time."""
+    found = float(text)
+    if isnan(found):
+        raise ValueError(f"{text.strip()} is no number")
+    return found

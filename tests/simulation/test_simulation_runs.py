@@ -150,7 +150,8 @@ def test_a_recorded_trace_is_followed(tmp_path) -> None:
     assert report.broken == []
     # c hears from a by way of b; a, who meets nobody later, hears nothing from c.
     assert 0.3 < rows(report)["real p2pnode nodes"].delivered < 1
-    for wrong in ("x,a,b,1,\n", "1,a\n"):
+    unending = f"1,{'a' * 200_000},b,1,\n"
+    for wrong in ("x,a,b,1,\n", "1,a\n", "nan,a,b,1,\n", "1,a,b,nan,\n", "1,a,b,1,nan\n", unending):
         trace.write_text(wrong)
         with pytest.raises(InvalidInput, match="trace"):
             run(text, 1)
