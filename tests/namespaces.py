@@ -133,7 +133,7 @@ class Network:
 
     def __enter__(self) -> Self:
         with _sweeping():
-            sweep()
+            _sweep()
             self._lock = _lock(self.name)
         assert self._lock is not None
         try:
@@ -174,6 +174,11 @@ def _sweeping() -> Iterator[None]:
 
 def sweep() -> None:
     """Remove the networks of runs that ended without doing it."""
+    with _sweeping():
+        _sweep()
+
+
+def _sweep() -> None:
     for path in LOCKS.iterdir():
         lock = _lock(path.name)
         if lock is not None:

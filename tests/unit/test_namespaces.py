@@ -87,10 +87,11 @@ def test_a_killed_run_is_swept_up(network):
     network("probe")  # skips where namespaces cannot be made
     script = (
         "import os, sys\n"
-        "from tests.namespaces import Network\n"
+        "from tests.namespaces import LOCKS, Network\n"
         "net = Network('a').__enter__()\n"
         "import subprocess\nquiet = subprocess.DEVNULL\n"
         "net['a'].popen(['sleep', '1000'], stdout=quiet, stderr=quiet)\n"
+        "assert (LOCKS / net.name).exists()\n"
         "print(net.name, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -98,8 +99,8 @@ def test_a_killed_run_is_swept_up(network):
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
     )
     name = killed.stdout.strip()
-    assert (LOCKS / name).exists()
-    sweep()
+    assert name, killed.stderr
+    sweep()  # if the run beside this one has not done it already
     assert not (LOCKS / name).exists()
     assert (
         name not in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout

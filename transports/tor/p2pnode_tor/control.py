@@ -97,11 +97,13 @@ class Control:
         waiting = _Waiting()
         with trio.move_on_after(ANSWER_TIMEOUT):
             async with self._sending:
-                self._waiting.append(waiting)
-                try:
-                    await trio.to_thread.run_sync(self._wire.send, command)
-                except stem.ControllerError:
-                    raise ControlLost from None
+                # Tor answers in order: what waits for an answer here must have been sent.
+                with trio.CancelScope(shield=True):
+                    self._waiting.append(waiting)
+                    try:
+                        await trio.to_thread.run_sync(self._wire.send, command)
+                    except stem.ControllerError:
+                        raise ControlLost from None
             await waiting.answered.wait()
         if not waiting.code:
             raise ControlLost

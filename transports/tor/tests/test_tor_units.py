@@ -1,13 +1,16 @@
 """The Tor transport's parts that need no tor: addresses, keys, settings, lines, frames, lanes."""
 
+import queue
 import socket
 import struct
 from base64 import b32decode
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+import stem
 import trio
 from hypothesis import given
 from hypothesis import strategies as some
@@ -21,6 +24,7 @@ from p2pnode_tor.address import (
     encode,
 )
 from p2pnode_tor.channel import FRAME_TIMEOUT, TorChannel
+from p2pnode_tor.control import Control
 from p2pnode_tor.health import Health, bootstrap_progress, pairs
 from p2pnode_tor.keys import OnionKey, client_public_text, client_secret_text, service_id
 from p2pnode_tor.lanes import MAX_SHARING, Lanes
@@ -382,6 +386,46 @@ async def test_a_system_tor_that_is_not_there_is_waited_for(tmp_path):
         assert checks["process"].result == "fail"
         nursery.cancel_scope.cancel()
     assert host.reports[-1] == ("off", "")
+
+
+# Commands ----------------------------------------------------------------------------------------
+
+
+class Echo:
+    """A wire to a tor that answers each command with the command."""
+
+    def __init__(self) -> None:
+        self._answers: queue.Queue[str] = queue.Queue()
+
+    def send(self, command: str) -> None:
+        self._answers.put(command)
+
+    def recv(self) -> SimpleNamespace:
+        answer = self._answers.get()
+        if not answer:
+            raise stem.SocketClosed
+        return SimpleNamespace(content=lambda: [("250", " ", answer)])
+
+    def close(self) -> None:
+        self._answers.put("")
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_command_that_is_given_up_takes_no_other_ones_answer(ticks):
+    """Given up before it was sent it was waited for all the same: from then on every command got
+    the answer to the one before, and the last one none."""
+    control = Control(Echo(), [].append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(control.listen)
+        async with trio.open_nursery() as asking:
+            asking.start_soon(control.ask, "FIRST")
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            asking.cancel_scope.cancel()
+        try:
+            assert await control.ask("SECOND") == ["SECOND"]
+        finally:
+            await control.close()
 
 
 # Frames ------------------------------------------------------------------------------------------
