@@ -226,7 +226,11 @@ async def _reload(gate: Gate) -> None:
 async def _announce(node: Service, talk: Talk, began: float) -> None:
     """Say once that the node is ready, and how its transports are."""
     await node.call(GetReady(timeout=FIRST_LOOK))
-    status = await node.call(GetStatus())
+    try:
+        status = await node.call(GetStatus())
+    except LocalError as error:  # a damaged vault, say, of which something still reads
+        talk(f"! {error}")
+        return
     assert isinstance(status, Status)
     told = [
         f"{name}: {one.state}" + (f", {one.detail}" if one.detail else "")
@@ -253,12 +257,20 @@ async def _report(node: Service, notifier: Notifier) -> None:
     """Tell the service manager that the API answers; keep its status line true."""
     await notifier.ready()
     while True:
-        status = await node.call(GetStatus())
-        assert isinstance(status, Status)
-        vault = "locked, carrying only" if status.locked else "open"
-        states = [f"{name} {one.state}" for name, one in status.transports.items()]
-        notifier.status(", ".join([vault, *states]))
+        notifier.status(await _state(node))
         await trio.sleep(REPORT_EVERY)
+
+
+async def _state(node: Service) -> str:
+    """Return how the node is, in a line. A store that cannot be read is no reason to end."""
+    try:
+        status = await node.call(GetStatus())
+    except LocalError as error:
+        return f"its state cannot be read ({error.code}): p2pnode doctor"
+    assert isinstance(status, Status)
+    vault = "locked, carrying only" if status.locked else "open"
+    states = [f"{name} {one.state}" for name, one in status.transports.items()]
+    return ", ".join([vault, *states])
 
 
 def check_owner(home: Home) -> None:

@@ -223,5 +223,5 @@ def carry_pass(home: Home, *, renewed: bool) -> bytes:
     try:
         return files.new_carry_pass(home.carry_pass)
     except StoreError as error:  # a full disk, say: no reason to keep the vault closed
-        log.warning("carry-pass.kept", reason=error.code)
+        log.warning("pass.kept", reason=error.code)
         return kept or b""

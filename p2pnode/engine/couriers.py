@@ -116,7 +116,10 @@ class Couriers:
         courier = courier or self.named()
         reached = reached or Reached()
         with self._counting("write" if asked else "") as count:
-            return await self._write(place, courier, contact, max_size, reached, count)
+            done = await self._write(place, courier, contact, max_size, reached, count)
+            if asked and not done.envelopes:  # a wrong place is told where nothing waits, too
+                await courier.put(place, [])
+            return done
 
     async def _write(
         self,

@@ -68,7 +68,7 @@ def scene(folder: Path) -> None:
                 assert made.exists() == (done.returncode == 0), done  # nothing half-made or empty
                 made.unlink(missing_ok=True)
             assert sorted(os.listdir(small)) == held
-            for number in range(3):
+            for number in range(2):
                 client.call(schema.Lock())
                 client.call(opening)
                 assert client.call(schema.GetStatus()).contacts == 1, number

@@ -123,3 +123,16 @@ async def test_why_tells_of_files_once_they_are_written_and_of_what_is_in_them(t
         courier.failure = None
         await a.call(schema.WriteCourier(place="stick", max_size=2 * 4096))
         assert await told() == [True, True, False]
+
+
+async def test_a_wrong_place_is_told_although_there_is_nothing_to_write(two, autojump_clock):
+    """It was said to be safe to unplug."""
+    _, _, ana, _ = two
+    async with ana.on() as a:
+        courier = ana.couriers[0]
+        courier.failure = InvalidInput("the folder is not there")
+        with pytest.raises(InvalidInput, match="not there"):
+            await a.call(schema.WriteCourier(place="/nowhere"))
+        courier.failure = None
+        written = await a.call(schema.WriteCourier(place="/a stick"))
+        assert written.envelopes == 0

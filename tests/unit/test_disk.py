@@ -79,7 +79,7 @@ def test_what_does_not_fit_leaves_no_trace(tmp_path):
     assert names(tmp_path) == ["file"]
     assert path.read_bytes() == b"older"
     with no_room(50), pytest.raises(InvalidInput):
-        qr.written("P2PNODE:X", tmp_path / "code.png")
+        qr.written("P2PNODE:X", tmp_path / "code.png", "png")
     assert names(tmp_path) == ["file"]
 
 

@@ -9,6 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from p2pnode import daemon, schema
+from p2pnode.errors import StoreCorrupt
 from p2pnode.service.notify import MAX_STATUS, Notifier
 
 
@@ -141,3 +143,29 @@ async def test_a_loop_that_hangs_gives_no_sign_of_life(tmp_path: Path):
             assert heard(listener) == []
             nursery.cancel_scope.cancel()
         notifier.close()
+
+
+class Damaged(schema.Service):
+    """A node whose vault has lost a page of what `status` counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def call(self, request):
+        await trio.lowlevel.checkpoint()
+        if isinstance(request, schema.GetReady):
+            return schema.Ready(ready=True)
+        self.asked += 1
+        raise StoreCorrupt("the vault is damaged", hint="p2pnode repair")
+
+
+async def test_a_state_that_cannot_be_read_ends_nothing(autojump_clock):
+    """The daemon ended within half a minute, again after each start, though most still read."""
+    node, said = Damaged(), []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(daemon._report, node, Notifier())
+        await trio.sleep(2.5 * daemon.REPORT_EVERY)
+        assert node.asked == 3
+        nursery.cancel_scope.cancel()
+    await daemon._announce(node, said.append, 0.0)
+    assert said == ["! the vault is damaged. p2pnode repair"]
