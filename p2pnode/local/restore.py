@@ -46,6 +46,7 @@ def command(
     from p2pnode.local.erase import finish
     from p2pnode.local.init import new_home, tell_next
     from p2pnode.service.machine import given_away, service_user
+    from p2pnode.store.sealed_file import phrase_secret
 
     home = new_home(terminal, system=system)
     owner = service_user() if home == SYSTEM else None
@@ -59,6 +60,7 @@ def command(
     if not path.exists():  # before anybody types eighteen words
         raise InvalidInput(f"{path} is not there", hint="Name the file of the backup")
     phrase = _phrase(terminal, phrase_file)
+    phrase_secret(phrase)  # a slip in it is told before anybody types a passphrase twice
     passphrase = secrets.for_new_vault(terminal, passphrase_file, key_file, no_passphrase)
 
     def make(place: Home) -> backup.Restored:

@@ -296,6 +296,16 @@ async def test_a_terminal_that_lacks_letters_shows_them_spelled_out(
                 assert b"\\u2588" not in done.stdout  # nothing is drawn
 
 
+async def test_what_is_wrong_with_a_backup_is_told_before_a_passphrase_is_asked_for(tmp_path):
+    phrase = tmp_path / "phrase"
+    phrase.write_text("abacus zebra\n")
+    words = ("restore", str(phrase), "--phrase-file", str(phrase))
+    code, _, talk = await verb(tmp_path / "home", *words)
+    assert (code, "a phrase has 18 words, these are 2" in talk) == (2, True)
+    code, _, talk = await verb(tmp_path / "home", "restore", str(tmp_path / "none"))
+    assert (code, "none is not there" in talk) == (2, True)
+
+
 async def test_a_home_whose_name_no_database_can_have_is_refused(tmp_path):
     home = tmp_path / "caf\udce9"
     for words in (("status",), ("init", "--name", "ana", "--no-passphrase"), ("run",)):
