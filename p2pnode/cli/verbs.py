@@ -213,12 +213,10 @@ def misused(error: click.UsageError) -> InvalidInput:
 
 def unmade(home: Home, error: NoDaemon) -> NoDaemon:
     """Return the error where there is no identity: whoever is new is not sent to `run` first."""
-    machine = "--system " if home == SYSTEM else ""
-    return NoDaemon(
-        error.what,
-        why=f"there is no identity in {home.root} yet",
-        hint=f"First: p2pnode init {machine}--name NAME, then: p2pnode run",
-    )
+    hint = "First: p2pnode init --name NAME, then: p2pnode run"
+    if home == SYSTEM:
+        hint = "First: sudo p2pnode init --system --name NAME"
+    return NoDaemon(error.what, why=f"there is no identity in {home.root} yet", hint=hint)
 
 
 def run(command: click.Group, arguments: Sequence[str] | None = None) -> int:
