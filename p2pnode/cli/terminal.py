@@ -128,7 +128,8 @@ def as_daemon(home: Home) -> Iterator[None]:
     try:
         yield
     except (Denied, StoreError) as error:
-        if not home.shared or (error.hint and not isinstance(error, Denied)):
+        hinted = error.hint and not isinstance(error, Denied)
+        if not home.shared or hinted or str(home.socket) in error.what:  # it was not reached
             raise
         hint = "The machine's node does it: name one in /mnt or /media of its user, p2pnode"
         raise type(error)(error.what, why=error.why, hint=hint) from None

@@ -245,6 +245,7 @@ def test_a_machine_s_node_that_may_not_write_somewhere_says_who_it_is(tmp_path):
         (shared, errors.Denied("a", hint="Look"), "/media of its user, p2pnode"),
         (shared, errors.StoreError("a"), "/media of its user, p2pnode"),
         (shared, errors.StoreFull("a", hint="Make room"), "Make room"),
+        (shared, errors.Denied(f"{shared.socket} may not be opened", hint="Join it"), "Join it"),
     ):
         with pytest.raises(type(error)) as caught, as_daemon(home):
             raise error
