@@ -48,7 +48,8 @@ def write(
     settings: Path | None,
     told: Told,
 ) -> schema.Exported:
-    """Write the archive to path (mode 0600): whole after a crash, or not there.
+    """Write the archive to path (mode 0600): whole after a crash, or not there at all, where the
+    file system has files without a name (on most sticks a hidden draft may stay).
 
     It shows the stores at one moment. kept: what each transport says it keeps, by name; told: is
     called now and then with the rows written so far; an exception of it ends the work without a
@@ -63,7 +64,7 @@ def write(
         )
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        handle, named = _opened(draft)
         try:
             with os.fdopen(handle, "w+b") as file:
                 with stores.vault.database.snapshot(), stores.custody.database.snapshot():
@@ -71,6 +72,8 @@ def write(
                 file.flush()
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
+                if not named:
+                    _name(file.fileno(), draft)
             _put(draft, path, replace=replace)
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -84,6 +87,24 @@ def write(
             raise StoreFull(f"no room for {path}", hint="Make room, or name another disk") from None
         raise StoreError(f"{path} cannot be written", why=error.strerror or "") from None
     return schema.Exported(path=str(path), bytes=size, **counted)
+
+
+def _opened(draft: Path) -> tuple[int, bool]:
+    """Return a new file in the folder of a draft, and whether it has the draft's name already."""
+    try:
+        return os.open(draft.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), False
+    except OSError:  # a file system that knows no such files, or what the next line tells as well
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(draft, flags, 0o600), True
+
+
+def _name(handle: int, draft: Path) -> None:
+    """Give a finished file without a name that of its draft."""
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)  # with one Python follows the link, else not
+    try:
+        os.link(f"/proc/self/fd/{handle}", draft, src_dir_fd=root, follow_symlinks=True)
+    finally:
+        os.close(root)
 
 
 def _put(draft: Path, path: Path, *, replace: bool) -> None:

@@ -1,7 +1,9 @@
 """The archive: what is in it, what is not, and that nobody's words act in it."""
 
 import base64
+import errno
 import json
+import os
 import stat
 import time
 import zipfile
@@ -192,3 +194,44 @@ def test_a_place_without_a_name_is_refused(people):
         export(ana, Path("/"), replace=True)
     with pytest.raises(InvalidInput, match="no place"):
         sealed_file.write(Path("/"), sealed_file.new_phrase(), [])
+
+
+def nameless_files(folder: Path) -> bool:
+    """Tell whether the file system knows files without a name."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("nameless", [False, True])
+def test_what_is_under_way_has_no_name_that_a_crash_could_leave(
+    people, tmp_path, monkeypatch, nameless, replace
+):
+    ana, _ = people
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = folder / "all.zip"
+    if replace:
+        path.write_bytes(b"older")
+    seen: set[tuple[str, ...]] = set()
+    opened = os.open
+
+    def refused(place, flags, *more, **named):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+        return opened(place, flags, *more, **named)
+
+    monkeypatch.setattr(archive, "TOLD_EVERY", 1)
+    hidden = nameless and nameless_files(folder)
+    if not nameless:
+        monkeypatch.setattr(os, "open", refused)
+    export(ana, path, replace=replace, told=lambda _: seen.add(tuple(os.listdir(folder))))
+    drafts = {name for names in seen for name in names if name != "all.zip"}
+    assert len(drafts) == (0 if hidden else 1)
+    assert os.listdir(folder) == ["all.zip"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(InvalidInput, match="already"):
+        export(ana, path)

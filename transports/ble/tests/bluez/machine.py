@@ -44,7 +44,7 @@ def _qemu(cache: Cache, rig: Path) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-serial", f"file:{rig / 'logs/console.log'}"),
         *("-kernel", str(cache.kernel), "-initrd", str(cache.initrd)),
-        *("-append", "console=ttyS0 quiet panic=-1"),
+        *("-append", "console=ttyS0 quiet panic=-1 no_timer_check"),
         *("-device", "virtio-serial-pci", "-chardev", "stdio,id=said,signal=off"),
         *("-device", "virtserialport,chardev=said,nr=1"),
         *_share("host", Path("/")),
