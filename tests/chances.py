@@ -14,7 +14,7 @@ FIXED = 20_261_121
 
 SEED = int(os.environ.get("TEST_SEED") or FIXED)
 
-FRESH = "TEST_SEED" in os.environ
+FRESH = bool(os.environ.get("TEST_SEED"))
 """Whether hypothesis looks for new examples as well."""
 
 
