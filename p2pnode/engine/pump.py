@@ -93,6 +93,7 @@ class Pump:
         self._outgoing = outgoing
         self._reached = 0
         self._caught_up = False
+        self._missed = False
         self._more = trio.Event()
         self._in_flight: set[EnvelopeId] = set()
         self._offered: set[EnvelopeId] = set()
@@ -114,6 +115,7 @@ class Pump:
                 self._reached = new.row
         else:
             self._caught_up = self._only_large = False
+            self._missed = True
             self._more.set()
 
     def give(self, envelope: EnvelopeId, age: int, raw: bytes) -> None:
@@ -191,11 +193,15 @@ class Pump:
 
     async def _own_mail(self) -> None:
         """Send what waits for the device."""
-        while page := await self._own_page():
-            last = len(page) < self._page
-            await self._offer([envelope for _, envelope in page], Fetch, last=last)
-            self._reached = max(self._reached, page[-1][0])
-        # Between the empty page and here nothing can be pushed: no await lies in between.
+        while True:
+            self._missed = False
+            page = await self._own_page()
+            if page:
+                last = len(page) < self._page
+                await self._offer([envelope for _, envelope in page], Fetch, last=last)
+                self._reached = max(self._reached, page[-1][0])
+            elif not self._missed:
+                break  # else something was written after this page, before it was handed over
         self._caught_up = True
         self._more = trio.Event()
 
