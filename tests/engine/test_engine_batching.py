@@ -7,6 +7,7 @@ import trio
 
 from p2pnode.engine.batching import FULL, SPAN, Batching
 from p2pnode.errors import StoreFull
+from p2pnode.node import Node
 from p2pnode.protocol.link.messages import Accepted
 from p2pnode.spi.memory import MemoryNet
 from p2pnode.turns.asks import Arrived
@@ -33,13 +34,18 @@ def held(person: Person) -> int:
     return person.stores.custody.count_bytes()[0]
 
 
+async def acquainted(a: Node, b: Node, c: Node) -> None:
+    """Make all three contacts."""
+    for one, other in ((a, b), (b, c), (a, c)):
+        assert await pair(one, other) == ["paired", "paired"]
+
+
 async def trickle(net: MemoryNet, ana: Person, bo: Person, cy: Person, *, batching: bool) -> int:
     """Let ana write to cy, who is away, once a second; return in how many commits bo took it."""
     bo.batching = batching
     async with ana.on() as a:
         async with bo.on() as b, cy.on() as c:
-            for one, other in ((a, b), (b, c), (a, c)):
-                assert await pair(one, other) == ["paired", "paired"]
+            await acquainted(a, b, c)
         async with bo.on() as b:
             await trio.sleep(30)
             commits, before = 0, held(bo)
@@ -135,8 +141,7 @@ async def test_an_orderly_end_writes_what_waits(four, autojump_clock):
     bo.batching = True
     async with ana.on() as a:
         async with bo.on() as b, cy.on() as c:
-            for one, other in ((a, b), (b, c), (a, c)):
-                assert await pair(one, other) == ["paired", "paired"]
+            await acquainted(a, b, c)
         async with bo.on() as b:
             await trio.sleep(30)
             before = held(bo)
@@ -151,8 +156,7 @@ async def test_what_is_lost_in_a_crash_its_bringer_keeps(four, autojump_clock):
     bo.batching = True
     async with ana.on() as a:
         async with bo.on() as b, cy.on() as c:
-            for one, other in ((a, b), (b, c), (a, c)):
-                assert await pair(one, other) == ["paired", "paired"]
+            await acquainted(a, b, c)
         async with bo.on() as b:
             await trio.sleep(30)
             sent = await send(a, "cy", "of which bo knows nothing more")
@@ -179,8 +183,7 @@ async def test_a_locked_node_batches_too(four, autojump_clock):
     bo.carry_pass = bytes(range(32))
     async with ana.on() as a, cy.on() as c:
         async with bo.on() as b:
-            for one, other in ((a, b), (b, c), (a, c)):
-                assert await pair(one, other) == ["paired", "paired"]
+            await acquainted(a, b, c)
             await trio.sleep(30)
         net.cut("ana", "cy")
         net.cut("bo", "cy")
